@@ -1,0 +1,46 @@
+"""What can go wrong, as a user sees it: one clear line saying what, where, and what to do.
+
+Every error raised on purpose for a user's mistake derives from :class:`TapetumError`; the command line prints its text
+without a traceback. Anything else that reaches the user is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class TapetumError(Exception):
+    """Base of all errors that a user can cause and mend. Its text is one line."""
+
+
+class InputError(TapetumError):
+    """An input picture, folder or data set cannot be used. The rest of a batch goes on (exit code 1)."""
+
+
+class UsageError(TapetumError):
+    """The request itself is wrong: an unknown model, a bad option, a bad recipe (exit code 2)."""
+
+
+class WeightsError(UsageError):
+    """A file of weights is not what it should be, or does not fit the network."""
+
+
+class MissingExtraError(UsageError):
+    """An optional part of the package is not installed."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import ``module``, which only the optional ``extra`` installs.
+
+    Raises:
+        MissingExtraError: says what needs it and how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or module.split(".")[0] != error.name.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{purpose} needs {module.split('.')[0]}, which is not installed: pip install 'tapetum[{extra}]'"
+        ) from None

@@ -1,0 +1,99 @@
+"""Which methods there are, and how one is made. Adding a method: a folder beside this file and a line in ``HOMES``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tapetum.methods.contract import Method
+
+# name -> "module:attribute" of its Method. A table of names, so that listing imports nothing.
+HOMES = {
+    "twilight": "tapetum.methods.twilight:METHOD",
+    "retinexformer": "tapetum.methods.retinexformer:METHOD",
+    "mst_plus_plus": "tapetum.methods.retinexformer:MST_PLUS_PLUS",
+}
+
+
+def list_methods() -> list[str]:
+    """Names of the methods, without importing any."""
+    return list(HOMES)
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` and ``Enhancer`` take: the bundled weights first, then the methods."""
+    from tapetum.weights.registry import NAMED_WEIGHTS
+
+    return [*NAMED_WEIGHTS, *HOMES]
+
+
+def get_method(name: str) -> Method:
+    """The method's description. Needs the ``torch`` extra.
+
+    Raises:
+        UsageError: no such method; the text lists those there are.
+        MissingExtraError: torch is not installed.
+    """
+    if name not in HOMES:
+        raise UsageError(f"unknown method {name!r}: choose from {', '.join(HOMES)}")
+    require("torch", "torch", f"the method {name}")
+    module, attribute = HOMES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make_config(method: Method, config: Any = None) -> Any:
+    """A configuration from None (the default one), a published name, a dict of fields, or an instance.
+
+    Raises:
+        UsageError: unknown name or field.
+    """
+    if config is None:
+        return next(iter(method.configs.values()))
+    if isinstance(config, method.config):
+        return config
+    if isinstance(config, str):
+        if config not in method.configs:
+            raise UsageError(f"unknown config {config!r} of {method.name}: choose from {', '.join(method.configs)}")
+        return method.configs[config]
+    if isinstance(config, dict):
+        known = [f.name for f in dataclasses.fields(method.config)]
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            raise UsageError(f"unknown config field {unknown[0]!r} of {method.name}: choose from {', '.join(known)}")
+        # YAML and JSON have lists where a hashable config has tuples
+        return method.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+    raise UsageError(f"config of {method.name} must be a name, a dict or a {method.config.__name__}, got {config!r}")
+
+
+def create_model(name: str, config: Any = None, weights: str | Path | None = None) -> nn.Module:
+    """A network, ready to use in eval mode.
+
+    Args:
+        name: a method ("retinexformer"), or a bundled model ("default"), which brings its own config and weights.
+        config: None for the default (or, with ``weights``, what the file says), a published configuration's name,
+            a dict of fields, or an instance of the method's config.
+        weights: None for fresh weights, or a file (safetensors, or a published ``.pth``), loaded strictly.
+
+    Raises:
+        UsageError: unknown name or configuration; WeightsError: the file does not fit.
+    """
+    from tapetum.weights.registry import NAMED_WEIGHTS
+
+    if name in NAMED_WEIGHTS and weights is None:
+        entry = NAMED_WEIGHTS[name]
+        name, weights = entry.method, entry.path
+    elif name not in HOMES:
+        raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}")
+    method = get_method(name)
+    if weights is None:
+        return method.network(make_config(method, config)).eval()
+    from tapetum.weights.loading import load_model
+
+    return load_model(weights, method=name, config=None if config is None else make_config(method, config))
