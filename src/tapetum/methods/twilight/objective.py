@@ -1,0 +1,47 @@
+"""How Twilight learns: be right, be right apart from the overall brightness, and keep edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+
+class TwilightObjective:
+    """Supervised loss on pairs.
+
+    loss = (1 - b) |e - t| + b |s e - t| + g |grad(s e) - grad(t)|, with s = mean(t) / mean(e) per picture.
+
+    How bright the photographer wanted a picture is partly chance, and a plain L1 spends most of its gradient on it.
+    The second term measures the picture at the target's brightness (the GT-mean protocol of the field made a loss,
+    cf. Liao et al., "GT-Mean Loss", ICCV 2025); g weighs differences of neighbouring pixels.
+
+    Args:
+        brightness_free: b, in [0, 1].
+        gradient: g, 0 or more.
+    """
+
+    def __init__(self, brightness_free: float = 0.5, gradient: float = 0.25) -> None:
+        self.brightness_free = brightness_free
+        self.gradient = gradient
+
+    def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``batch``: low and target ``(N, 3, H, W)``, thumbnail ``(N, 3, 64, 64)``, all in [0, 1]."""
+        target = batch["target"]
+        enhanced = network(batch["low"], batch["thumbnail"]).float()
+        mean = enhanced.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+        scale = (target.mean((1, 2, 3), keepdim=True) / mean).clamp(0.25, 4.0)
+        matched = enhanced * scale
+        plain = (enhanced - target).abs().mean()
+        free = (matched - target).abs().mean()
+        edges = gradient_difference(matched, target)
+        loss = (1 - self.brightness_free) * plain + self.brightness_free * free + self.gradient * edges
+        return {"loss": loss, "l1": plain.detach(), "l1_brightness_free": free.detach(), "edges": edges.detach()}
+
+
+def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the horizontal and vertical forward differences of two pictures."""
+    difference = a - b
+    across = (difference[..., :, 1:] - difference[..., :, :-1]).abs().mean()
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
+    return across + down
