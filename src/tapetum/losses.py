@@ -1,0 +1,60 @@
+"""Losses that objectives share: functions of ``(pred, target)``, tensors ``(B, C, H, W)``, to a scalar tensor.
+
+As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a factor that the caller multiplies by.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["mean", "sum"]
+
+
+def l1(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
+    """Absolute error. See :func:`mse` for ``weight``."""
+    return _reduce((pred - target).abs(), weight, reduction)
+
+
+def mse(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
+    """Squared error.
+
+    Args:
+        weight: ``(B, C, H, W)`` or ``(B, 1, H, W)``, multiplies the error; "mean" is then the weighted mean.
+    """
+    return _reduce((pred - target).square(), weight, reduction)
+
+
+def charbonnier(pred: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
+    """Mean of ``sqrt(difference^2 + eps^2)``."""
+    return ((pred - target).square() + eps**2).sqrt().mean()
+
+
+def psnr(pred: Tensor, target: Tensor, on_luma: bool = False) -> Tensor:
+    """Minus the PSNR (peak 1), up to ``1e-8`` in the logarithm: mean over the samples of ``10 log10(MSE)``.
+
+    Args:
+        on_luma: compare ``Y = (65.481 R + 128.553 G + 24.966 B + 16) / 255`` instead of RGB.
+    """
+    if on_luma:
+        pred, target = _luma(pred), _luma(target)
+    error = (pred - target).square().mean(dim=(1, 2, 3))
+    return 10 / math.log(10) * (error + 1e-8).log().mean()
+
+
+def _luma(rgb: Tensor) -> Tensor:
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=rgb.dtype, device=rgb.device).view(1, 3, 1, 1)
+    return ((rgb * weights).sum(dim=1, keepdim=True) + 16) / 255
+
+
+def _reduce(error: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
+    if weight is None:
+        return error.mean() if reduction == "mean" else error.sum()
+    if reduction == "sum":
+        return (error * weight).sum()
+    return (error * weight).sum() / weight.expand_as(error).sum()

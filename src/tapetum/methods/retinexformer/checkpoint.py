@@ -1,0 +1,61 @@
+"""Which configuration a published file holds: read from keys and shapes alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from tapetum.errors import WeightsError
+from tapetum.methods.retinexformer.mst_plus_plus import MSTPlusPlusConfig
+from tapetum.methods.retinexformer.network import RetinexformerConfig
+
+
+def recognise_retinexformer(state: Mapping[str, Tensor]) -> RetinexformerConfig | None:
+    """The configuration of a Retinexformer file, or None where the keys are another method's.
+
+    Raises:
+        WeightsError: a DED-Net file, or one of its abandoned experiments: same skeleton, other parts.
+    """
+    first_conv = state.get("body.0.estimator.conv1.weight")
+    if first_conv is None or "body.0.denoiser.embedding.weight" not in state:
+        return None
+    _refuse_relatives(state)
+    return RetinexformerConfig(
+        n_feat=first_conv.shape[0],
+        stage=_count(state, r"body\.(\d+)\.estimator\."),
+        num_blocks=(
+            _count(state, r"body\.0\.denoiser\.encoder_layers\.0\.0\.blocks\.(\d+)\."),
+            _count(state, r"body\.0\.denoiser\.encoder_layers\.1\.0\.blocks\.(\d+)\."),
+            _count(state, r"body\.0\.denoiser\.bottleneck\.blocks\.(\d+)\."),
+        ),
+    )
+
+
+def recognise_mst_plus_plus(state: Mapping[str, Tensor]) -> MSTPlusPlusConfig | None:
+    """The configuration of an MST++ file, or None where the keys are another method's."""
+    conv_in, conv_out = state.get("conv_in.weight"), state.get("conv_out.weight")
+    if conv_in is None or conv_out is None or "body.0.embedding.weight" not in state:
+        return None
+    return MSTPlusPlusConfig(
+        in_channels=conv_in.shape[1],
+        out_channels=conv_out.shape[0],
+        n_feat=conv_in.shape[0],
+        stage=_count(state, r"body\.(\d+)\.embedding\."),
+    )
+
+
+def _refuse_relatives(state: Mapping[str, Tensor]) -> None:
+    for key, tensor in state.items():
+        if "diffusion_conv" in key or ".estimator.conv3x3." in key or ".denoiser.scale_aware_aggregation." in key:
+            raise WeightsError(f"an abandoned experiment of DED-Net, which tapetum does not have (it holds {key})")
+        dense_or_separable = (key.endswith(".1.fn.net.2.weight") and tensor.shape[1] != 1) or ".fn.net.6." in key
+        if ".feat_enhancer." in key or dense_or_separable:
+            raise WeightsError(f"a DED-Net file, not a Retinexformer one (it holds {key})")
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different numbers the keys hold at the pattern's group; at least 1, a strict load names what lacks."""
+    found = {match.group(1) for key in state if (match := re.match(pattern, key))}
+    return max(1, len(found))

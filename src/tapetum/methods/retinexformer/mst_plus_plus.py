@@ -1,0 +1,91 @@
+"""MST++: multi-stage spectral-wise transformer, the second network of the Retinexformer toolbox (two NTIRE 2024 entries).
+
+Y. Cai et al., CVPRW 2022, arXiv 2204.07908. Retinexformer's restorer without guidance, several in sequence, in feature
+space. sRGB in [0, 1] in, sRGB out, not clamped, with no residual to the picture. Sides are multiples of 8: the published
+forward pads by reflection at the bottom and right (and crops); here that is the caller's, as for every method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tapetum.errors import UsageError
+from tapetum.methods.blocks.attention import AttentionMatrices
+from tapetum.methods.blocks.restorer import RestorerU
+from tapetum.methods.contract import Properties
+
+_RADIUS_PER_STAGE = 32  # of the local part, see tests/methods/test_retinexformer.py
+
+
+@dataclass(frozen=True)
+class MSTPlusPlusConfig:
+    """Hyper-parameters, named as in the published option files.
+
+    Attributes:
+        in_channels: of the picture.
+        out_channels: of the result.
+        n_feat: channels at full resolution.
+        stage: how many restorers follow each other.
+
+    Raises:
+        UsageError: a value that no network can have.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    n_feat: int = 30
+    stage: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "out_channels", "n_feat", "stage"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"mst_plus_plus: {name} must be at least 1, got {getattr(self, name)}")
+
+
+class MSTPlusPlus(nn.Module):
+    """The whole network; see the module's text."""
+
+    def __init__(self, config: MSTPlusPlusConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.properties = Properties(
+            size_multiple=8,
+            minimum_size=8,
+            receptive_field=_RADIUS_PER_STAGE * config.stage + 2,
+            context="statistics",
+            thumbnail_size=512,
+            bytes_per_pixel=5000,
+        )
+        self.conv_in = nn.Conv2d(config.in_channels, config.n_feat, 3, padding=1, bias=False)
+        self.body = nn.ModuleList(
+            RestorerU(config.n_feat, config.n_feat, (1, 1, 1), guided=False) for _ in range(config.stage)
+        )
+        self.conv_out = nn.Conv2d(config.n_feat, config.out_channels, 3, padding=1, bias=False)
+
+    def forward(self, low: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, in_channels, H, W)`` in [0, 1] -> ``(B, out_channels, H, W)``, not clamped; H, W multiples of 8.
+
+        Args:
+            context: ``(B, K)`` or ``(1, K)`` from :meth:`measure`, used instead of the picture's own.
+        """
+        return self._run(low, AttentionMatrices(context))
+
+    def measure(self, low: Tensor) -> Tensor:
+        """``(B, in_channels, H, W) -> (B, K)``: the attention matrices of all blocks, in the order of the forward pass."""
+        matrices = AttentionMatrices()
+        self._run(low, matrices)
+        return matrices.flat()
+
+    def forward_and_measure(self, low: Tensor, context: Tensor, use_context: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in one pass, for graphs that are exported once: ``use_context`` (bool, scalar) chooses at run time."""
+        matrices = AttentionMatrices(context, use_context)
+        return self._run(low, matrices), matrices.flat()
+
+    def _run(self, low: Tensor, matrices: AttentionMatrices) -> Tensor:
+        shallow = self.conv_in(low)
+        feature = shallow
+        for restore in self.body:
+            feature = restore(feature, None, matrices)
+        return self.conv_out(feature + shallow)
