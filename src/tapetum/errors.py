@@ -30,6 +30,10 @@ class MissingExtraError(UsageError):
     """An optional part of the package is not installed."""
 
 
+class TapetumWarning(UserWarning):
+    """Something about a picture that a user should know, though the work goes on. Its text is one line."""
+
+
 def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Import ``module``, which only the optional ``extra`` installs.
 
