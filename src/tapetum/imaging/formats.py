@@ -14,35 +14,9 @@ WRITTEN = {
 }
 ONLY_READ = {"heif": (".heic", ".heif", ".avif"), "gif": (".gif",)}
 
-_RAW_SUFFIXES = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".k25",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    ]
+_RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw"),
+    *(".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
 _READ_SUFFIXES = frozenset(s for table in (WRITTEN, ONLY_READ) for suffixes in table.values() for s in suffixes)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -60,7 +34,7 @@ def written_format(suffix: str) -> str | None:
 
 
 def output_suffix(path: str | os.PathLike[str]) -> str:
-    """Suffix of the file that an enhanced ``path`` is written to by default: its own, or ".png" where we only read it."""
+    """Suffix under which a picture read from ``path`` is written again: its own, or ".png" where we only read it."""
     suffix = Path(path).suffix
     return suffix if written_format(suffix) else ".png"
 

@@ -19,17 +19,17 @@ class Picture:
     """Pixels, upright and in sRGB, and what belongs to them.
 
     Attributes:
-        pixels: ``(H, W, 3)``, or ``(H, W, 1)`` where the file is grey; uint8, uint16 or float32 (0..1, not clipped). sRGB
-            values whatever the file's own profile. An 8-bit file with another profile than sRGB comes as uint16, so
-            that the way to sRGB and back loses nothing.
+        pixels: ``(H, W, 3)``, or ``(H, W, 1)`` where the file is grey; uint8, uint16 or float32 (0..1, not clipped).
+            sRGB values whatever the file's own profile. An 8-bit file with another profile than sRGB comes as uint16,
+            so that the way to sRGB and back loses nothing.
         alpha: ``(H, W)``, dtype of ``pixels``, or None. Multiplied into the pixels or not: as it was in the file.
         depth: bits per sample that the file gets (8, 16, 32 = float), whatever the dtype of ``pixels``; 0 stands for
             that of ``pixels``.
         icc: profile of the file, into which the pixels are converted on writing; None: sRGB.
         format: container it was read from: "jpeg", "png", "tiff", "webp", "heif", "gif"; "" for none.
         dpi: horizontal and vertical resolution, or None.
-        metadata: EXIF, XMP, IPTC and the like under libvips' names. No orientation and no thumbnail: the pixels are
-            upright, and a thumbnail would show the picture as it was.
+        metadata: EXIF, XMP, IPTC and the like under libvips' names. The EXIF has lost its thumbnail, which would show
+            the picture as it was; its orientation is reset on writing, as the pixels are upright.
     """
 
     pixels: np.ndarray

@@ -2,8 +2,8 @@
 
 Profiles made of three primaries and tone curves (cameras, screens, every working space of photographers) and grey tone
 curves are computed here, from the formulas of the ICC specification (ICC.1:2022, 8.3.3, 10.6 and 10.18): little CMS
-interpolates those 16 bits wide in a coarse grid, which is up to twenty 8-bit levels off in the deep shadows this package
-is about. Profiles made of tables (CMYK, printers, scanners) go through little CMS in libvips.
+interpolates 16-bit pixels in a coarse grid, which is up to twenty 8-bit levels off in the deep shadows that this
+package is about. Profiles made of tables (CMYK, printers, scanners) go through little CMS in libvips.
 
 Colours outside sRGB are clipped to it.
 """
@@ -43,6 +43,10 @@ class Curves:
 
     decode: np.ndarray
     to_srgb: np.ndarray | None
+
+    @property
+    def space(self) -> str:
+        return "GRAY" if self.to_srgb is None else "RGB "
 
     @property
     def is_srgb(self) -> bool:
@@ -92,7 +96,7 @@ def parse(icc: bytes) -> Profile:
 
 
 def _read_curve(tag: bytes) -> np.ndarray:
-    """A tone curve, sampled at 65536 codes, from device value to linear light (10.6 curveType, 10.18 parametricCurve)."""
+    """A tone curve (10.6 curveType, 10.18 parametricCurveType) at 65536 codes, from device value to linear light."""
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         if count == 0:
@@ -181,10 +185,3 @@ def tables_from_srgb(image: pyvips.Image, profile: Tables) -> pyvips.Image:
     lab = image.icc_import(input_profile="srgb", embedded=False, intent="relative", black_point_compensation=True)
     lab = vips.with_profile(lab, profile.icc)
     return lab.icc_export(intent="relative", black_point_compensation=True, depth=16)
-
-
-def fits(profile: Profile, channels: int) -> bool:
-    """Whether pixels of so many channels can be in the profile's colours."""
-    if isinstance(profile, Tables):
-        return profile.space == {1: "GRAY", 3: "RGB "}.get(channels)
-    return (profile.to_srgb is None) == (channels == 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,23 +13,15 @@ import numpy as np
 import pyvips
 
 from tapetum.errors import InputError, TapetumWarning
-from tapetum.imaging import profiles, vips
+from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import recognise
 from tapetum.imaging.picture import Picture
 
 MAX_PIXELS = 200_000_000
 
-_KEPT = (
-    "exif-",
-    "xmp-data",
-    "iptc-data",
-    "photoshop-data",
-    "png-comment-",
-    "image-description",
-    "jpeg-chroma-subsample",
-)
-_DROPPED = ("exif-ifd1-", "exif-ifd0-Orientation")
+_KEPT = ("exif-data", "xmp-data", "iptc-data", "photoshop-data", "image-description", "jpeg-chroma-subsample")
 _MM_PER_INCH = 25.4
+_PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly every PNG
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -45,32 +39,45 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             that begins with the path.
     """
     path = Path(path)
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {_os_reason(error)}") from None
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder, not a picture")
-        start = os.read(descriptor, 32)
+        start = os.read(descriptor, _PNG_HEAD)
+        kind = recognise(start, path)
+        tiff_exif = exif.gather(descriptor) if kind == "tiff" else None
         os.lseek(descriptor, 0, os.SEEK_SET)
-        container = recognise(start, path)
+    except ValueError as error:
+        os.close(descriptor)
+        raise InputError(f"{path}: {error}") from None
+    try:
         # Through the descriptor: libvips would take a name that ends in [...] for options, and only knows UTF-8 names
         source = pyvips.Source.new_from_descriptor(descriptor)
-        load = getattr(pyvips.Image, _LOADERS[container])
-        image = load(source, access="sequential", fail_on="error")
-        _check_header(image, container, path, max_pixels)
-        return _to_picture(image, container, path)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        image = getattr(pyvips.Image, _LOADERS[kind])(source, access="sequential", fail_on="error")
+        _check_header(image, kind, path, max_pixels)
+        if kind == "png":
+            _check_png(start, image, path)
+        return _to_picture(image, kind, tiff_exif, path)
     except pyvips.Error as error:
-        raise InputError(f"{path}: damaged or truncated {container.upper()}: {vips.reason(error)}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {_os_reason(error)}") from None
+        raise InputError(
+            f"{path}: cannot be decoded, the {kind.upper()} is damaged or cut off: {vips.reason(error)}"
+        ) from None
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path}: is a folder, not a picture")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path}: is not an ordinary file")
+        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
 _LOADERS = {
@@ -83,32 +90,48 @@ _LOADERS = {
 }
 
 
-def _os_reason(error: OSError | ValueError) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
-
-
-def _check_header(image: pyvips.Image, container: str, path: Path, max_pixels: int) -> None:
+def _check_header(image: pyvips.Image, kind: str, path: Path, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise InputError(
-            f"{path}: {image.width} x {image.height} = {image.width * image.height / 1e6:.1f} million pixels, more than "
-            f"the limit of {max_pixels / 1e6:g} million (raise it with --max-pixels)"
+            f"{path}: {image.width} x {image.height} = {image.width * image.height / 1e6:.1f} million pixels, "
+            f"more than the limit of {max_pixels / 1e6:g} million (raise it with --max-pixels)"
         )
     pages = image.get_n_pages()
-    if pages > 1 and container in ("gif", "webp"):
+    if pages > 1 and kind in ("gif", "webp"):
         raise InputError(f"{path}: an animation of {pages} frames; only still pictures can be enhanced")
     if pages > 1:
         _warn(f"{path}: only the first of its {pages} pages is read")
+    if image.interpretation in ("lab", "labs", "labq"):
+        raise InputError(f"{path}: CIELAB colours cannot be read: convert it to RGB first")
+    if image.bands > (5 if image.interpretation == "cmyk" else 4):
+        raise InputError(
+            f"{path}: has {image.bands} channels; only grey, RGB, CMYK and one of transparency can be read"
+        )
     if image.format not in ("uchar", "ushort", "float", "double"):
         raise InputError(f"{path}: samples of type {image.format} cannot be read (8 or 16 bit, or float, are needed)")
 
 
-def _to_picture(image: pyvips.Image, container: str, path: Path) -> Picture:
-    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-    icc = image.get(vips.PROFILE) if image.get_typeof(vips.PROFILE) else None
-    metadata = _metadata(image)
-    # 1 pixel/mm is libvips' way to say that the file is silent
-    dpi = (image.xres * _MM_PER_INCH, image.yres * _MM_PER_INCH) if (image.xres, image.yres) != (1.0, 1.0) else None
-    depth = {"uchar": 8, "ushort": 16}.get(image.format, 32)
+def _check_png(start: bytes, image: pyvips.Image, path: Path) -> None:
+    """What libvips passes over in silence: an animation, a profile that libpng threw away."""
+    offset, kinds = 8, set()
+    while offset + 8 <= len(start):
+        length, kind = struct.unpack_from(">I4s", start, offset)
+        kinds.add(kind)
+        offset += length + 12
+    if b"acTL" in kinds:
+        raise InputError(f"{path}: an animation; only still pictures can be enhanced")
+    if b"iCCP" in kinds and not image.get_typeof(vips.PROFILE):
+        _warn(f"{path}: its colour profile is corrupt: the colours are taken as sRGB")
+
+
+def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: Path) -> Picture:
+    orientation = vips.get(image, "orientation", 1)
+    icc = vips.get(image, vips.PROFILE)
+    metadata = _metadata(image, tiff_exif)
+    dpi = (image.xres * _MM_PER_INCH, image.yres * _MM_PER_INCH)
+    if (image.xres, image.yres) == (1.0, 1.0):  # libvips' way to say that the file is silent
+        dpi = exif.resolution(metadata.get("exif-data", b""))
+    depth = vips.depth(image)
     cmyk = image.interpretation == "cmyk"
     colours = 4 if cmyk else 1 if image.bands < 3 else 3
     if image.format == "double":
@@ -123,11 +146,12 @@ def _to_picture(image: pyvips.Image, container: str, path: Path) -> Picture:
         alpha = vips.to_array(_upright(image.extract_band(colours), orientation))[..., 0]
         image = image.extract_band(0, n=colours)
     if cmyk:
-        image, profile, icc = _by_tables(image, profile, depth), None, None
-    elif image.interpretation in ("lab", "labs"):
-        image = image.colourspace("rgb16" if depth == 16 else "srgb")
+        tables = profile if isinstance(profile, profiles.Tables) else None
+        image = vips.rescale(profiles.tables_to_srgb(vips.rescale(image, min(depth, 16)), tables), depth)
+        profile = icc = None
     elif isinstance(profile, profiles.Tables):
-        image = _by_tables(image, profile, 16 if depth == 8 else depth)[0:colours]
+        image = profiles.tables_to_srgb(vips.rescale(image, min(depth, 16)), profile).extract_band(0, n=colours)
+        image = vips.rescale(image, max(depth, 16))
     pixels = vips.to_array(_upright(image, orientation))
     if pixels.dtype.kind == "f":
         _mend(pixels, path)
@@ -135,16 +159,7 @@ def _to_picture(image: pyvips.Image, container: str, path: Path) -> Picture:
         pixels = profiles.to_srgb(pixels, profile)
     if alpha is not None and alpha.dtype != pixels.dtype:
         alpha = alpha.astype(pixels.dtype) * pixels.dtype.type(257)
-    return Picture(pixels, alpha, depth, icc, container, dpi, metadata)
-
-
-def _by_tables(image: pyvips.Image, profile: profiles.Profile | None, depth: int) -> pyvips.Image:
-    if image.format == "float":
-        image = image.linear(65535, 0.5).cast("ushort")
-    image = profiles.tables_to_srgb(image, profile if isinstance(profile, profiles.Tables) else None)
-    if depth == 8:
-        return image.linear(1 / 257, 0.5, uchar=True)
-    return image if depth == 16 else image.linear(1 / 65535, 0)
+    return Picture(pixels, alpha, depth, icc, kind, dpi, metadata)
 
 
 def _upright(image: pyvips.Image, orientation: int) -> pyvips.Image:
@@ -152,7 +167,7 @@ def _upright(image: pyvips.Image, orientation: int) -> pyvips.Image:
     if orientation not in range(2, 9):
         return image
     image = image.copy_memory()
-    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    vips.set_metadata(image, "orientation", orientation)
     return image.autorot()
 
 
@@ -164,18 +179,21 @@ def _usable_profile(icc: bytes | None, space: str, path: Path) -> profiles.Profi
     except ValueError as error:
         _warn(f"{path}: its colour profile is corrupt ({error}): the colours are taken as sRGB")
         return None
-    profile_space = (
-        profile.space if isinstance(profile, profiles.Tables) else "GRAY" if profile.to_srgb is None else "RGB "
-    )
-    if profile_space != space:
-        _warn(f"{path}: its colour profile is for {profile_space.strip()}, not for {space.strip()}: it is ignored")
+    if profile.space != space:
+        _warn(f"{path}: its colour profile is for {profile.space.strip()}, not for {space.strip()}: it is ignored")
         return None
     return profile
 
 
-def _metadata(image: pyvips.Image) -> dict[str, Any]:
-    names = [n for n in image.get_fields() if n.startswith(_KEPT) and not n.startswith(_DROPPED)]
-    return {name: image.get(name) for name in names}
+def _metadata(image: pyvips.Image, tiff_exif: bytes | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        n: image.get(n) for n in image.get_fields() if n in _KEPT or n.startswith("png-comment-")
+    }
+    if tiff_exif is not None:
+        metadata["exif-data"] = tiff_exif
+    if "exif-data" in metadata:
+        metadata["exif-data"] = exif.without_thumbnail(metadata["exif-data"])
+    return metadata
 
 
 def _mend(pixels: np.ndarray, path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Mean over windows, as PyTorch's ``adaptive_avg_pool2d``: window i of T covers floor(i H / T) .. ceil((i+1) H / T).
+    """Mean over windows, as PyTorch's ``adaptive_avg_pool2d``: window i of T covers floor(iH/T) .. ceil((i+1)H/T).
 
-    Windows overlap by a pixel where sizes do not divide, and repeat pixels where the picture is smaller than the target.
+    Windows share a row where sizes do not divide, and repeat pixels where the picture is smaller than the target.
 
     Args:
         pixels: ``(H, W, C)``, uint8, uint16 or floating.
@@ -24,8 +24,7 @@ def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     integer = pixels.dtype.kind == "u"
     sums = np.empty((height, width, channels), np.float64)
     for i, (top, bottom) in enumerate(zip(tops, bottoms, strict=True)):
-        # One strip of rows at a time: exact in integers (2^32 / 65535 rows are more than a strip ever has at 16 bit),
-        # and the only temporary is one row
+        # One strip of rows at a time, exact in integers; the only temporary is one row
         row = pixels[top:bottom].sum(axis=0, dtype=np.uint64 if integer else np.float64)
         # reduceat needs indices inside the array: a last window that ends at W is closed by a row of zeros
         row = np.concatenate([row, np.zeros((1, channels), row.dtype)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -14,14 +15,7 @@ pyvips.cache_set_max(0)
 logging.getLogger("pyvips").addHandler(logging.NullHandler())
 
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
-_INTERPRETATIONS = {
-    (1, "uint8"): "b-w",
-    (1, "uint16"): "grey16",
-    (1, "float32"): "b-w",
-    (3, "uint8"): "srgb",
-    (3, "uint16"): "rgb16",
-    (3, "float32"): "scrgb",
-}
+_INTERPRETATIONS = {8: ("b-w", "srgb"), 16: ("grey16", "rgb16"), 32: ("b-w", "scrgb")}  # bits: (grey, RGB)
 PROFILE = "icc-profile-data"
 
 
@@ -31,7 +25,12 @@ def from_array(pixels: np.ndarray) -> pyvips.Image:
     height, width, channels = pixels.shape
     # pyvips keeps a reference to the buffer for as long as the image lives
     image = pyvips.Image.new_from_memory(pixels.data, width, height, channels, _FORMATS[pixels.dtype.name])
-    return image.copy(interpretation=_INTERPRETATIONS[channels, pixels.dtype.name])
+    return image.copy(interpretation=interpretation(channels, 8 * pixels.dtype.itemsize))
+
+
+def interpretation(channels: int, depth: int) -> str:
+    """What libvips calls grey (1 channel) or RGB samples of so many bits."""
+    return _INTERPRETATIONS[depth][channels > 1]
 
 
 def to_array(image: pyvips.Image) -> np.ndarray:
@@ -39,16 +38,42 @@ def to_array(image: pyvips.Image) -> np.ndarray:
     return image.numpy().reshape(image.height, image.width, image.bands)
 
 
+def get(image: pyvips.Image, name: str, default: Any = None) -> Any:
+    return image.get(name) if image.get_typeof(name) else default
+
+
+def set_metadata(image: pyvips.Image, name: str, value: bytes | str | int) -> None:
+    """In place, so only on a fresh ``copy()``."""
+    types = {bytes: pyvips.GValue.blob_type, str: pyvips.GValue.gstr_type, int: pyvips.GValue.gint_type}
+    image.set_type(types[type(value)], name, value)  # type: ignore[arg-type]  # their stubs know no bytes
+
+
+def depth(image: pyvips.Image) -> int:
+    """Bits per sample: 8, 16, or 32 for any other type."""
+    return {"uchar": 8, "ushort": 16}.get(str(image.format), 32)
+
+
+def rescale(image: pyvips.Image, bits: int) -> pyvips.Image:
+    """Samples of 8 or 16 bits or float to another depth, rounded; where floats become integers they are clipped."""
+    if depth(image) == bits:
+        return image
+    top = {8: 255.0, 16: 65535.0, 32: 1.0}
+    factor = [top[bits] / top[depth(image)]]
+    if bits == 8:
+        return image.linear(factor, [0.5], uchar=True)
+    return image.linear(factor, [0.5]).cast("ushort") if bits == 16 else image.linear(factor, [0.0])
+
+
 def with_profile(image: pyvips.Image, icc: bytes | None) -> pyvips.Image:
     image = image.copy()
     if image.get_typeof(PROFILE):
         image.remove(PROFILE)
     if icc is not None:
-        image.set_type(pyvips.GValue.blob_type, PROFILE, icc)
+        set_metadata(image, PROFILE, icc)
     return image
 
 
 def reason(error: pyvips.Error) -> str:
-    """The last line of libvips' account, which is the nearest to the cause, without the operation's name."""
-    lines = [line.strip() for line in str(error.detail or error.message).splitlines() if line.strip()]
-    return lines[-1] if lines else "libvips gives no reason"
+    """The last line of libvips' account, which is the nearest to the cause."""
+    lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
+    return lines[-1] if lines else "its header makes no sense"

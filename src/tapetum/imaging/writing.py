@@ -12,7 +12,7 @@ from pathlib import Path
 import pyvips
 
 from tapetum.errors import InputError, TapetumWarning
-from tapetum.imaging import profiles, vips
+from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import WRITTEN, written_format
 from tapetum.imaging.picture import Picture
 
@@ -20,6 +20,7 @@ DEFAULT_QUALITY = 95
 _DEPTHS = {"jpeg": (8,), "png": (8, 16), "tiff": (8, 16, 32), "webp": (8,)}
 _LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 _MM_PER_INCH = 25.4
+_DEFAULT_DPI = (72.0, 72.0)  # what readers assume; libvips would write its own 25.4
 
 
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: int | None = None) -> None:
@@ -44,9 +45,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         raise InputError(f"quality must be 1 to 100, got {quality}")
     side = max(picture.height, picture.width)
     if side > _LARGEST_SIDE.get(container, side):
-        raise InputError(
-            f"{path}: {container.upper()} has at most {_LARGEST_SIDE[container]} pixels a side, not {side}"
-        )
+        most = _LARGEST_SIDE[container]
+        raise InputError(f"{path}: {container.upper()} has at most {most} pixels a side, this picture {side}: use PNG")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a name for a picture")
     image = _to_image(picture, container, path)
@@ -58,6 +58,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         try:
             target = pyvips.Target.new_to_descriptor(descriptor)
             getattr(image, f"{container}save_target")(target, **options)
+            if container == "tiff" and "exif-data" in picture.metadata:
+                exif.scatter(picture.metadata["exif-data"], descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
@@ -84,7 +86,7 @@ def _options(picture: Picture, container: str, quality: int) -> dict[str, object
     if container == "webp":
         return {"Q": quality}
     if container == "tiff":
-        return {"compression": "deflate", "predictor": "float" if picture.depth == 32 else "horizontal"}
+        return {"compression": "lzw", "predictor": "float" if picture.depth == 32 else "horizontal"}
     return {"compression": 6}
 
 
@@ -92,45 +94,25 @@ def _to_image(picture: Picture, container: str, path: Path) -> pyvips.Image:
     depth = max(d for d in _DEPTHS[container] if d <= picture.depth) if picture.depth > 8 else 8
     pixels, icc = picture.pixels, picture.icc
     profile = profiles.parse(icc) if icc else None
-    if profile is not None and not profiles.fits(profile, pixels.shape[2]):
+    if profile is not None and profile.space != ("GRAY" if pixels.shape[2] == 1 else "RGB "):
         profile = icc = None
     if isinstance(profile, profiles.Curves) and not profile.is_srgb:
         pixels = profiles.from_srgb(pixels, profile)
     if isinstance(profile, profiles.Tables):
-        image = profiles.tables_from_srgb(_rescale(vips.from_array(pixels), 16), profile)
+        image = profiles.tables_from_srgb(vips.rescale(vips.from_array(pixels), 16), profile)
     else:
         image = vips.from_array(pixels)
-    image = _rescale(image, depth)
+    image = vips.rescale(image, depth)
     if picture.alpha is not None and container == "jpeg":
         warnings.warn(f"{path}: JPEG has no transparency: it is dropped", TapetumWarning, stacklevel=3)
     elif picture.alpha is not None:
-        image = image.bandjoin(_rescale(vips.from_array(picture.alpha[..., None]), depth))
-    grey = pixels.shape[2] == 1
-    image = image.copy(
-        interpretation={
-            8: "b-w" if grey else "srgb",
-            16: "grey16" if grey else "rgb16",
-            32: "b-w" if grey else "scrgb",
-        }[depth]
-    )
-    if picture.dpi is not None:
-        image = image.copy(xres=picture.dpi[0] / _MM_PER_INCH, yres=picture.dpi[1] / _MM_PER_INCH)
-        image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+        image = image.bandjoin(vips.rescale(vips.from_array(picture.alpha[..., None]), depth))
+    image = image.copy(interpretation=vips.interpretation(pixels.shape[2], depth))
+    across, down = picture.dpi or _DEFAULT_DPI
+    image = image.copy(xres=across / _MM_PER_INCH, yres=down / _MM_PER_INCH)
+    vips.set_metadata(image, "resolution-unit", "in")
     image = vips.with_profile(image, icc)
     for name, value in picture.metadata.items():
-        kind = pyvips.GValue.blob_type if isinstance(value, bytes) else pyvips.GValue.gstr_type
-        image.set_type(kind, name, value)
-    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+        vips.set_metadata(image, name, value)
+    vips.set_metadata(image, "orientation", 1)
     return image
-
-
-def _rescale(image: pyvips.Image, depth: int) -> pyvips.Image:
-    """Samples of any of our types to a bit depth, rounded; floats are clipped to 0..1 by it, unless they stay floats."""
-    have = {"uchar": 8, "ushort": 16, "float": 32}[image.format]
-    if have == depth:
-        return image
-    top = {8: 255.0, 16: 65535.0, 32: 1.0}
-    factor = top[depth] / top[have]
-    if depth == 8:
-        return image.linear(factor, 0.5, uchar=True)
-    return image.linear(factor, 0.5).cast("ushort") if depth == 16 else image.linear(factor, 0)

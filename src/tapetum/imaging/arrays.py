@@ -1,0 +1,122 @@
+"""The types a picture comes in, in a program: PIL images, NumPy arrays, tensors. Unwrapped, and wrapped up again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapetum.errors import InputError, UsageError
+from tapetum.imaging.picture import Picture
+
+Rewrap = Callable[[list[np.ndarray]], Any]
+# Floating values this far outside 0..1 are overshoot of a resampling or the like; further out, a wrong scale
+_SLACK = 1.0
+
+
+def opened(image: Any) -> tuple[list[np.ndarray], Rewrap]:
+    """The pixels of an image, and how other pixels of the same shapes become an image like it.
+
+    Args:
+        image: see :class:`tapetum.Enhancer`.
+
+    Returns:
+        one array per picture, ``(H, W, 1)`` or ``(H, W, 3)``, uint8, uint16 or float32 in 0..1; and the function that
+        takes arrays of these shapes and dtypes.
+
+    Raises:
+        UsageError: another type, dtype or shape. InputError: NaN, infinity, or values of another scale.
+    """
+    if isinstance(image, Picture):
+        picture = image
+        return [_checked(picture.pixels)], lambda results: picture.with_pixels(results[0])
+    if isinstance(image, np.ndarray):
+        return _open_array(image)
+    # asked of modules that the caller has imported, since neither PIL nor torch is needed otherwise
+    pil, torch = sys.modules.get("PIL.Image"), sys.modules.get("torch")
+    if pil is not None and isinstance(image, pil.Image):
+        return _open_pil(image)
+    if torch is not None and isinstance(image, torch.Tensor):
+        return _open_tensor(image)
+    raise UsageError(f"an image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}")
+
+
+def _open_array(array: np.ndarray) -> tuple[list[np.ndarray], Rewrap]:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
+        raise UsageError(
+            "an array must have the shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4),"
+            f" got {array.shape}"
+        )
+    colours = array[:, :, None] if array.ndim == 2 else array[:, :, :3]
+
+    def rewrap(results: list[np.ndarray]) -> np.ndarray:
+        (result,) = results
+        result = result.astype(array.dtype, copy=False)
+        if array.ndim == 2:
+            return result[:, :, 0]
+        return np.concatenate([result, array[:, :, 3:]], axis=2) if array.shape[2] == 4 else result
+
+    return [_checked(colours)], rewrap
+
+
+def _open_tensor(tensor: Any) -> tuple[list[np.ndarray], Rewrap]:
+    shape = tuple(tensor.shape)
+    if len(shape) not in (3, 4) or shape[-3] not in (1, 3) or 0 in shape:
+        raise UsageError(f"a tensor must have the shape (3, height, width) or (N, 3, height, width), got {shape}")
+    torch = sys.modules["torch"]
+    batch = tensor.detach().reshape(-1, *shape[-3:])
+    if tensor.dtype.is_floating_point:  # bfloat16 is unknown to NumPy
+        batch = batch.float()
+    pictures = [_checked(each) for each in batch.cpu().numpy().transpose(0, 2, 3, 1)]
+
+    def rewrap(results: list[np.ndarray]) -> Any:
+        planes = np.ascontiguousarray(np.stack(results).transpose(0, 3, 1, 2))
+        return torch.from_numpy(planes).reshape(shape).to(device=tensor.device, dtype=tensor.dtype)
+
+    return pictures, rewrap
+
+
+def _open_pil(image: Any) -> tuple[list[np.ndarray], Rewrap]:
+    from PIL import Image
+
+    source = image
+    if source.mode in ("1", "I;16B", "I;16L", "I;16N"):
+        source = source.convert("L" if source.mode == "1" else "I;16")
+    elif source.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"):
+        source = source.convert("RGBA" if source.has_transparency_data else "RGB")
+    mode = source.mode
+    array = np.asarray(source)
+    if mode == "I":  # 32-bit integers, which is how 16-bit files used to be opened
+        if array.min() < 0 or array.max() > 65535:
+            raise InputError('a PIL image of mode "I" must hold 16-bit values, 0 to 65535')
+        array = array.astype(np.uint16)
+    alpha = source.getchannel("A") if mode in ("LA", "RGBA") else None
+    colours = array[:, :, None] if array.ndim == 2 else array[:, :, : array.shape[2] - (alpha is not None)]
+
+    def rewrap(results: list[np.ndarray]) -> Any:
+        result = results[0] if results[0].shape[2] == 3 else results[0][:, :, 0]
+        enhanced = Image.fromarray(result.astype(np.int32) if mode == "I" else result)
+        if alpha is not None:
+            enhanced.putalpha(alpha)
+        # the profile and EXIF of a PIL image live here, and its save() takes them from here
+        enhanced.info = {k: v for k, v in image.info.items() if k != "transparency"}
+        return enhanced
+
+    return [_checked(colours)], rewrap
+
+
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(low + high):
+            raise InputError("the image holds values that are no numbers (NaN or infinity)")
+        if low < -_SLACK or high > 1 + _SLACK:
+            raise InputError(
+                f"a floating image must have values from 0 to 1, got {low:g} to {high:g}: divide them first"
+            )
+        return np.clip(pixels, 0, 1).astype(np.float32, copy=False)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UsageError(f"an image must be uint8, uint16 or floating in 0..1, got {pixels.dtype}: convert it first")
+    return pixels

@@ -1,0 +1,195 @@
+"""EXIF where libvips leaves off: in TIFF files, which it reads and writes without; and its thumbnail.
+
+EXIF is itself a TIFF structure (CIPA DC-008, TIFF 6.0 section 2): directories ("IFDs") of tagged entries. In a JPEG,
+PNG or WebP it is one block of bytes; in a TIFF its entries are part of the file's own directories, so they are gathered
+into a block on reading and taken apart again on writing. Maker notes are copied as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PREFIX = b"Exif\0\0"
+_EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
+# Of a TIFF's first directory: description, make, model, software, date, artist, copyright. The rest is about pixels.
+_IMAGE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+_PIXEL_SIZES = (40962, 40963)  # of the picture before it was turned
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+# type -> (bytes of one value, bytes that are swapped together)
+_TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4), 10: (8, 4)}
+_TYPES |= {11: (4, 4), 12: (8, 8), 13: (4, 4)}
+_LARGEST_VALUE = 1 << 24
+
+Read = Callable[[int, int], bytes]  # (offset, size) -> exactly so many bytes, or ValueError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag; ``data`` are its values, little endian."""
+
+    tag: int
+    type: int
+    count: int
+    data: bytes
+
+    def numbers(self) -> tuple[float, ...]:
+        """Values of the types SHORT, LONG and RATIONAL; nothing for others."""
+        if self.type == 5:
+            pairs = struct.unpack(f"<{2 * self.count}I", self.data)
+            return tuple(n / d for n, d in zip(pairs[::2], pairs[1::2], strict=True) if d)
+        code = {3: "H", 4: "I"}.get(self.type)
+        return struct.unpack(f"<{self.count}{code}", self.data) if code else ()
+
+
+def gather(descriptor: int) -> bytes | None:
+    """The EXIF block of an open TIFF file, or None where it has none, is a BigTIFF, or its directories are damaged."""
+    try:
+        return _gather(lambda offset, size: _read_file(descriptor, offset, size))
+    except (ValueError, struct.error):
+        return None
+
+
+def _gather(read: Read) -> bytes | None:
+    image, parts = _read_all(read)
+    kept = [e for e in image if e.tag in _IMAGE_TAGS]
+    if not kept and not any(parts.values()):
+        return None
+    body, start = _build(kept, parts, 8)
+    return PREFIX + struct.pack("<2sHI", b"II", 42, start) + body
+
+
+def scatter(exif: bytes, descriptor: int) -> None:
+    """Put an EXIF block into an open TIFF file that libvips wrote; nothing happens where the block is damaged."""
+
+    def read_file(offset: int, size: int) -> bytes:
+        return _read_file(descriptor, offset, size)
+
+    try:
+        image, parts = _read_all(_reader(exif))
+        order, offset = _header(read_file)
+        own = _read_directory(read_file, order, offset)
+    except (ValueError, struct.error):
+        return
+    parts = {pointer: [e for e in entries if e.tag not in _PIXEL_SIZES] for pointer, entries in parts.items()}
+    present = {e.tag for e in own}
+    merged = own + [e for e in image if e.tag in _IMAGE_TAGS and e.tag not in present]
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    padding = end % 2
+    body, start = _build(merged, parts, end + padding)
+    if order != "<" or start >= 1 << 32:
+        return
+    os.write(descriptor, b"\0" * padding + body)
+    os.lseek(descriptor, 4, os.SEEK_SET)
+    os.write(descriptor, struct.pack("<I", start))
+
+
+def without_thumbnail(exif: bytes) -> bytes:
+    """The block without its second directory, the thumbnail: it would show the picture as it was, and turned."""
+    head = len(PREFIX) if exif.startswith(PREFIX) else 0
+    try:
+        order, offset = _header(_reader(exif))
+        (count,) = struct.unpack_from(f"{order}H", exif, head + offset)
+        link = head + offset + 2 + 12 * count
+        struct.unpack_from("4s", exif, link)
+    except (ValueError, struct.error):
+        return exif
+    return exif[:link] + bytes(4) + exif[link + 4 :]
+
+
+def resolution(exif: bytes) -> tuple[float, float] | None:
+    """Horizontal and vertical dots per inch, where the block says them."""
+    read = _reader(exif)
+    try:
+        order, offset = _header(read)
+        values = {e.tag: e.numbers() for e in _read_directory(read, order, offset)}
+    except (ValueError, struct.error):
+        return None
+    x, y, unit = (values.get(tag) or (0,) for tag in (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT))
+    factor = 2.54 if unit[0] == 3 else 1.0
+    return (x[0] * factor, y[0] * factor) if x[0] > 0 and y[0] > 0 else None
+
+
+def _reader(exif: bytes) -> Read:
+    block = exif.removeprefix(PREFIX)
+
+    def read(offset: int, size: int) -> bytes:
+        if offset + size > len(block):
+            raise ValueError("beyond the end")
+        return block[offset : offset + size]
+
+    return read
+
+
+def _read_file(descriptor: int, offset: int, size: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, size)
+    if len(data) != size:
+        raise ValueError("beyond the end")
+    return data
+
+
+def _header(read: Read) -> tuple[str, int]:
+    start = read(0, 8)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or struct.unpack(f"{order}H", start[2:4]) != (42,):
+        raise ValueError("not a TIFF structure")
+    return order, struct.unpack(f"{order}I", start[4:])[0]
+
+
+def _read_all(read: Read) -> tuple[list[Entry], dict[int, list[Entry]]]:
+    """The first directory, and the EXIF and GPS directories that it points to (empty where there are none)."""
+    order, offset = _header(read)
+    image = _read_directory(read, order, offset)
+    parts = {}
+    for pointer in (_EXIF_IFD, _GPS_IFD):
+        where = next((e.numbers() for e in image if e.tag == pointer), ())
+        parts[pointer] = _read_directory(read, order, int(where[0])) if where else []
+    return image, parts
+
+
+def _read_directory(read: Read, order: str, offset: int) -> list[Entry]:
+    (count,) = struct.unpack(f"{order}H", read(offset, 2))
+    raw = read(offset + 2, 12 * count)
+    entries = []
+    for i in range(count):
+        tag, kind, number, value = struct.unpack_from(f"{order}HHI4s", raw, 12 * i)
+        if kind not in _TYPES or tag == _INTEROP_IFD:
+            continue
+        width, unit = _TYPES[kind]
+        size = width * number
+        if size > _LARGEST_VALUE:
+            raise ValueError("a value of absurd size")
+        data = value[:size] if size <= 4 else read(struct.unpack(f"{order}I", value)[0], size)
+        if order == ">" and unit > 1:
+            data = b"".join(data[j : j + unit][::-1] for j in range(0, size, unit))
+        entries.append(Entry(tag, kind, number, data))
+    return entries
+
+
+def _build(image: list[Entry], parts: dict[int, list[Entry]], offset: int) -> tuple[bytes, int]:
+    """Directories as bytes to be put at ``offset`` (even), and where the first directory begins."""
+    body = b""
+    pointers = []
+    for pointer, entries in parts.items():
+        if entries:
+            part, start = _build_directory(entries, offset + len(body))
+            body += part
+            pointers.append(Entry(pointer, 4, 1, struct.pack("<I", start)))
+    replaced = {p.tag for p in pointers}
+    part, start = _build_directory([e for e in image if e.tag not in replaced] + pointers, offset + len(body))
+    return body + part, start
+
+
+def _build_directory(entries: list[Entry], offset: int) -> tuple[bytes, int]:
+    values = b""
+    table = b""
+    for entry in sorted(entries, key=lambda e: e.tag):
+        field = entry.data
+        if len(field) > 4:
+            field = struct.pack("<I", offset + len(values))
+            values += entry.data + b"\0" * (len(entry.data) % 2)
+        table += struct.pack("<HHI4s", entry.tag, entry.type, entry.count, field)
+    return values + struct.pack("<H", len(entries)) + table + bytes(4), offset + len(values)
