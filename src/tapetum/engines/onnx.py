@@ -1,0 +1,113 @@
+"""ONNX Runtime: runs the files that :mod:`tapetum.deploy.export` writes. NumPy and ONNX Runtime only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.engines import OutOfMemory
+from tapetum.engines.machine import available_cores, free_memory
+from tapetum.errors import UsageError, WeightsError
+from tapetum.imaging.resize import shrink
+from tapetum.methods.contract import Properties
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# What the runtime's messages say where an allocation failed; it has no exception type of its own for that.
+_ALLOCATION_FAILED = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
+
+
+class OnnxEngine:
+    """An exported network in ONNX Runtime.
+
+    Args:
+        path: a file that ``tapetum export`` wrote.
+        device: "auto" (the processor), "cpu", or "cuda" where ONNX Runtime was built with it.
+        threads: cores to use; None: all that this process may use.
+
+    Raises:
+        WeightsError: no such file, no ONNX file, or not written by our export.
+        UsageError: a device that this ONNX Runtime does not have.
+    """
+
+    def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
+        import onnxruntime
+
+        kind = "cpu" if device == "auto" else device.split(":")[0]
+        if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers():
+            offered = [k for k, provider in _PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
+            raise UsageError(f"the ONNX engine has no device {device!r} here: choose from {', '.join(offered)}")
+        path = Path(path)
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file")
+        self._session = _make_session(path, _PROVIDERS[kind], threads or available_cores())
+        self.name = f"onnx:{kind}"
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.properties = Properties.from_json(metadata["tapetum.properties"])
+        except KeyError:
+            raise WeightsError(f"{path}: not written by `tapetum export` (it declares no tapetum.properties)") from None
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: written by another version of tapetum ({error})") from None
+        self.metadata = {k: v for k, v in metadata.items() if k.startswith("tapetum.")}
+
+    def run(self, low: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+        """See :class:`tapetum.engines.Engine`."""
+        inputs = {"low": low}
+        if self.properties.context == "thumbnail":
+            inputs["thumbnail"] = self._thumbnail(low) if context is None else context
+        elif self.properties.context == "statistics":
+            inputs |= self._statistics(context)
+        return self._call("enhanced", inputs)
+
+    def measure(self, low: np.ndarray) -> np.ndarray:
+        """See :class:`tapetum.engines.Engine`."""
+        return self._call("statistics_out", {"low": low} | self._statistics(None))
+
+    def free_memory(self) -> int:
+        """See :class:`tapetum.engines.Engine`."""
+        return free_memory()
+
+    def _thumbnail(self, low: np.ndarray) -> np.ndarray:
+        size = self.properties.thumbnail_size
+        return np.stack([shrink(image.transpose(1, 2, 0), size, size).transpose(2, 0, 1) for image in low])
+
+    def _statistics(self, context: np.ndarray | None) -> dict[str, np.ndarray]:
+        if context is None:
+            (declared,) = [value for value in self._session.get_inputs() if value.name == "statistics"]
+            unused = np.zeros((1, declared.shape[1]), np.float32)
+            return {"statistics": unused, "use_statistics": np.array(False)}
+        return {"statistics": context, "use_statistics": np.array(True)}
+
+    def _call(self, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return _guarded(lambda: self._session.run([output], inputs)[0])
+
+
+def _make_session(path: Path, provider: str, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # the runtime's exceptions have no common base but this
+        raise WeightsError(f"{path}: no ONNX file that can be run ({_first_line(error)})") from None
+
+
+def _guarded(call: Callable[[], np.ndarray]) -> np.ndarray:
+    try:
+        return call()
+    except MemoryError as error:
+        raise OutOfMemory(_first_line(error)) from None
+    except Exception as error:  # as above
+        if any(words in str(error).lower() for words in _ALLOCATION_FAILED):
+            raise OutOfMemory(_first_line(error)) from None
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,346 @@
+"""A picture in, a picture out: pads, tiles, runs, restores. Knows engines, not networks, and reads nothing but weights."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tapetum.engines import Engine, OutOfMemory
+from tapetum.errors import InputError, UsageError
+from tapetum.imaging.arrays import opened
+from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
+from tapetum.imaging.resize import shrink
+from tapetum.imaging.tiles import Grid, bands, cut, plan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.25  # of what is free, by default
+SMALLEST_TILE = 128  # pixels to a side; below that, memory is not the problem any more
+# Larger tiles are no faster, and tiles of a network that sees the rest through a thumbnail, or sees only its
+# neighbourhood, give what the whole picture gives. Not so with statistics: there, whole is best wherever it fits.
+LARGEST_TILE = 1200 * 1200
+_FLOATS_PER_PIXEL = 8  # of a tile beside the engine's own: in, out, and copies on the way
+_LUMA = (0.299, 0.587, 0.114)
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class Enhancer:
+    """Enhances pictures of any size with one model.
+
+        enhancer = tapetum.Enhancer()
+        brighter = enhancer(PIL.Image.open("night.jpg"))
+
+    Args:
+        model: a bundled model ("default"), a method ("retinexformer", with ``weights``), a network of the contract
+            (``create_model``'s result), or the path of an ``.onnx`` file that ``tapetum export`` wrote.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps". With "auto" a bundled model runs in ONNX Runtime on the
+            processor, and a method in PyTorch on the best device there is.
+        weights: a file of weights for a method or a bundled model's design (safetensors, or a published ``.pth``).
+        engine: "auto", "onnx" or "torch".
+        memory: most bytes of working memory, beside the picture itself and its result: a number, or "800MB", "1.5GB".
+            None: a quarter of what is free on the device.
+        tile: tiles have at most ``tile`` x ``tile`` pixels. None: as large as the memory allows.
+        strength: 1 is the model's result, 0 the picture as it was; between, both are mixed in linear light.
+        bfloat16, channels_last, compile: of the PyTorch engine (:class:`tapetum.engines.torch.TorchEngine`).
+
+    Attributes:
+        engine: what runs the network (``engine.name``, ``engine.properties``).
+
+    Raises:
+        UsageError: an unknown model, device or option; WeightsError: a file that does not fit;
+        MissingExtraError: the model needs PyTorch and it is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | nn.Module = "default",
+        device: str = "auto",
+        *,
+        weights: str | Path | None = None,
+        engine: Literal["auto", "onnx", "torch"] = "auto",
+        memory: int | float | str | None = None,
+        tile: int | None = None,
+        strength: float = 1.0,
+        bfloat16: bool = False,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength must be from 0 to 1, got {strength}")
+        if tile is not None and tile < 1:
+            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile}")
+        self._memory = None if memory is None else parse_memory(memory)
+        self._tile = tile
+        self._limit = math.inf  # pixels of a tile; lowered when memory has run out
+        self.strength = float(strength)
+        torch_options = {"bfloat16": bfloat16, "channels_last": channels_last, "compile": compile}
+        self.engine: Engine = make_engine(model, device, weights, engine, torch_options)
+        if self.engine.properties.domain != "srgb":
+            raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")
+
+    def __call__(self, image: Any) -> Any:
+        """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given.
+
+        Args:
+            image: sRGB values, upright. One of
+
+                * a PIL image. "L", "LA", "RGB", "RGBA", "I;16" and "F" stay what they are; "1" comes back as "L", and
+                  other modes ("P", "CMYK", ...) as "RGB", or "RGBA" where they are transparent.
+                * a NumPy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, uint16, or floating
+                  in 0..1 (values a little outside are clipped).
+                * a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` (or with one channel): uint8, or floating in 0..1.
+                * a :class:`tapetum.imaging.Picture`.
+
+                Transparency is kept as it is. Grey pictures stay grey: the luma of the enhanced one.
+
+        Raises:
+            UsageError: another type, dtype or shape.
+            InputError: values that are no picture (NaN, or far outside 0..1), or too little memory.
+        """
+        pixels, rewrap = opened(image)
+        return rewrap([self._enhance(each) for each in pixels])
+
+    def _enhance(self, pixels: np.ndarray) -> np.ndarray:
+        """``(H, W, 1)`` or ``(H, W, 3)``, uint8, uint16 or float32 in 0..1 -> the same."""
+        if self.strength == 0:
+            return pixels.copy()
+        while True:
+            grid = self._plan(*pixels.shape[:2])
+            try:
+                return self._run(pixels, grid)
+            except (OutOfMemory, MemoryError) as error:
+                tile = grid.tile_height * grid.tile_width
+                if tile <= SMALLEST_TILE**2:
+                    raise InputError(
+                        f"not enough memory on {self.engine.name}, not even for tiles of "
+                        f"{grid.tile_height}x{grid.tile_width} pixels ({error}): close other programs, or choose a "
+                        "smaller model"
+                    ) from None
+                self._limit = max(tile / 4, SMALLEST_TILE**2)
+                side = math.isqrt(int(self._limit))
+                log.warning("out of memory on %s: going on with tiles of %dx%d", self.engine.name, side, side)
+
+    def _plan(self, height: int, width: int) -> Grid:
+        """The largest tiles that the budget allows."""
+        properties = self.engine.properties
+        budget = self._memory
+        if budget is None:
+            budget = MEMORY_SHARE * self.engine.free_memory()
+        limit = self._limit
+        if properties.context != "statistics":
+            limit = min(limit, LARGEST_TILE)
+        if self._tile is not None:
+            limit = min(limit, self._tile**2)
+        smallest = min(limit, SMALLEST_TILE**2)
+        limit = min(limit, max(smallest, height * width * 4))  # a finite start
+        while True:
+            grid = plan(
+                height,
+                width,
+                multiple=properties.size_multiple,
+                minimum=properties.minimum_size,
+                margin=properties.receptive_field,
+                limit=limit,
+            )
+            if limit <= smallest or _working_memory(grid, properties.bytes_per_pixel) <= budget:
+                return grid
+            limit = max(limit * 0.8, smallest)
+
+    def _run(self, pixels: np.ndarray, grid: Grid) -> np.ndarray:
+        context = self._context(pixels, grid)
+        height, width, channels = pixels.shape
+
+        def tile(top: int, left: int) -> np.ndarray:
+            low = _to_float(cut(pixels, top, left, grid.tile_height, grid.tile_width))
+            return self.engine.run(low, context)[0]
+
+        result = np.empty_like(pixels)
+        for top, band in bands(grid, tile):
+            rows = slice(top, min(top + band.shape[1], height))
+            enhanced = band[:, : rows.stop - top, :width]
+            np.clip(enhanced, 0, 1, out=enhanced)
+            if self.strength < 1:
+                enhanced = _mixed(_to_float(pixels[rows])[0], enhanced, self.strength)
+            if channels == 1:
+                enhanced = np.tensordot(np.asarray(_LUMA, np.float32), enhanced, 1)[None]
+            _quantise(enhanced, result[rows])
+        return result
+
+    def _context(self, pixels: np.ndarray, grid: Grid) -> np.ndarray | None:
+        """What the network must know of the whole picture, to be shown a part of it."""
+        properties = self.engine.properties
+        size = properties.thumbnail_size
+        if properties.context == "thumbnail":
+            return _to_float(_shrink(pixels, size, size))
+        if properties.context == "statistics" and not grid.whole:
+            height, width = pixels.shape[:2]
+            # not larger than a tile, which is what there is memory for
+            scale = min(1.0, size / max(height, width), grid.tile_height / height, grid.tile_width / width)
+            small = _shrink(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+            multiple, minimum = properties.size_multiple, properties.minimum_size
+            sides = (-(-max(side, minimum) // multiple) * multiple for side in small.shape[:2])
+            return self.engine.measure(_to_float(cut(small, 0, 0, *sides)))
+        return None
+
+
+def enhance(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    quality: int | None = None,
+    **options: Any,
+) -> Path:
+    """Enhance a picture file. Size, bit depth, metadata and colour profile stay as they are.
+
+    Args:
+        path: a picture: JPEG, PNG, TIFF, WebP and more.
+        out: where to write; the suffix chooses the format. None: ``night.jpg`` becomes ``night-enhanced.jpg`` beside it.
+        quality: of JPEG and WebP, 1..100.
+        **options: of :class:`Enhancer`. For many pictures make one ``Enhancer`` and use it again.
+
+    Returns:
+        the path written.
+
+    Raises:
+        InputError: the picture cannot be read, or the result not be written. UsageError: see :class:`Enhancer`.
+    """
+    from tapetum.imaging import output_suffix, read_picture, write_picture
+
+    source = Path(path)
+    target = source.with_name(f"{source.stem}-enhanced{output_suffix(source)}") if out is None else Path(out)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target}: the result would replace the picture itself; choose another name")
+    enhancer = Enhancer(**options)
+    write_picture(enhancer(read_picture(source)), target, quality=quality)
+    return target
+
+
+def make_engine(
+    model: str | Path | nn.Module,
+    device: str,
+    weights: str | Path | None,
+    engine: str,
+    torch_options: dict[str, bool],
+) -> Engine:
+    """The engine for a model; arguments as :class:`Enhancer`'s."""
+    from tapetum.methods.registry import HOMES, list_models
+    from tapetum.weights.registry import NAMED_WEIGHTS
+
+    if engine not in ("auto", "onnx", "torch"):
+        raise UsageError(f"engine must be auto, onnx or torch, got {engine!r}")
+    options_given = [name for name, value in torch_options.items() if value]
+
+    def for_onnx(what: str) -> None:
+        if options_given:
+            raise UsageError(f"{options_given[0]} is an option of the torch engine, and {what} runs in ONNX Runtime")
+
+    if isinstance(model, str | Path):
+        name = str(model)
+        if name.lower().endswith(".onnx"):
+            if engine == "torch" or weights is not None:
+                raise UsageError(f"{name}: an .onnx file holds its own weights and runs in the onnx engine only")
+            for_onnx(name)
+            from tapetum.engines.onnx import OnnxEngine
+
+            return OnnxEngine(name, device)
+        if name not in NAMED_WEIGHTS and name not in HOMES:
+            raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}, or an .onnx file")
+        entry = NAMED_WEIGHTS.get(name)
+        wants_torch = engine == "torch" or weights is not None or bool(options_given) or device not in ("auto", "cpu")
+        if entry is not None and (engine == "onnx" or not wants_torch):
+            if weights is not None:
+                raise UsageError("the onnx engine takes no weights: export them with `tapetum export` first")
+            for_onnx(name)
+            from tapetum.engines.onnx import OnnxEngine
+
+            return OnnxEngine(entry.verified_onnx(), device)
+        if engine == "onnx":
+            raise UsageError(
+                f"the onnx engine runs bundled models and .onnx files: `tapetum export {name} OUT.onnx` first"
+            )
+        network = _load_network(name, weights)
+    else:
+        network = model
+        if engine == "onnx" or weights is not None:
+            raise UsageError("a network that is given as a module has its weights and runs in the torch engine only")
+    from tapetum.engines.torch import TorchEngine
+
+    return TorchEngine(network, device, **torch_options)
+
+
+def _load_network(name: str, weights: str | Path | None) -> nn.Module:
+    from tapetum.errors import require
+    from tapetum.weights.registry import NAMED_WEIGHTS
+
+    require("torch", "torch", f"the model {name}")
+    from tapetum.weights.loading import load_model
+
+    entry = NAMED_WEIGHTS.get(name)
+    if weights is None and entry is None:
+        raise UsageError(
+            f"{name} is a method without bundled weights: give a file of weights (or create_model({name!r}) as the model, "
+            "to run it untrained)"
+        )
+    path = weights if weights is not None else entry.verified_path() if entry else ""
+    return load_model(path, method=entry.method if entry else name)
+
+
+def parse_memory(memory: int | float | str) -> int:
+    """Bytes from a number or a text such as "800MB", "1.5 GB", "2GiB". Raises UsageError."""
+    text = str(memory).strip()
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][0-9]+)?)\s*([A-Za-z]*)", text)
+    unit = match.group(2).upper() if match else None
+    if match is None or unit is None or (unit and (unit if unit.endswith("B") else unit + "B") not in _UNITS):
+        raise UsageError(f"memory must be bytes or a size such as 800MB or 1.5GB, got {text!r}")
+    unit = unit if unit.endswith("B") or not unit else unit + "B"
+    value = int(float(match.group(1)) * _UNITS[unit])
+    if value < 1:
+        raise UsageError(f"memory must be more than nothing, got {text!r}")
+    return value
+
+
+def _working_memory(grid: Grid, bytes_per_pixel: int) -> int:
+    tile = grid.tile_height * grid.tile_width * (bytes_per_pixel + 4 * _FLOATS_PER_PIXEL)
+    band = 0 if grid.whole else 4 * 3 * grid.width * (grid.tile_height + 2 * grid.ramp)
+    return tile + band
+
+
+def _to_float(pixels: np.ndarray) -> np.ndarray:
+    """``(H, W, 1 or 3)`` -> ``(1, 3, H, W)`` float32 in 0..1, contiguous; grey is repeated."""
+    height, width, _ = pixels.shape
+    low = np.empty((1, 3, height, width), np.float32)
+    planes = pixels.transpose(2, 0, 1)
+    if pixels.dtype.kind == "u":
+        np.divide(planes, np.float32(np.iinfo(pixels.dtype).max), out=low[0], dtype=np.float32)
+    else:
+        np.clip(planes, 0, 1, out=low[0])
+    return low
+
+
+def _quantise(planes: np.ndarray, out: np.ndarray) -> None:
+    """``(C, H, W)`` float32 in 0..1, which is overwritten, into ``(H, W, C)`` of whatever dtype."""
+    if out.dtype.kind == "u":
+        planes *= np.float32(np.iinfo(out.dtype).max)
+        np.rint(planes, out=planes)
+    out[:] = planes.transpose(1, 2, 0)
+
+
+def _shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Area averages, float32 in 0..1."""
+    small = shrink(pixels, height, width)
+    return small / np.float32(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else small
+
+
+def _mixed(low: np.ndarray, enhanced: np.ndarray, strength: float) -> np.ndarray:
+    share = np.float32(strength)
+    linear = (1 - share) * srgb_to_linear(low) + share * srgb_to_linear(enhanced)
+    return np.clip(linear_to_srgb(linear), 0, 1)

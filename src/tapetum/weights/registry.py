@@ -1,0 +1,87 @@
+"""Named weights: the files that the package carries. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.errors import WeightsError
+
+FOLDER = Path(__file__).parent / "files"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """Weights that the package carries under a name.
+
+    Attributes:
+        name: as ``Enhancer`` and the command line take it.
+        method: the method's name in the registry.
+        path: the safetensors file.
+        onnx: the same network, exported.
+        sha256, onnx_sha256: of the two files.
+        licence: under which the weights may be used.
+        card: where they come from, what they are for, what was measured.
+    """
+
+    name: str
+    method: str
+    path: Path
+    onnx: Path
+    sha256: str
+    onnx_sha256: str
+    licence: str
+    card: str
+
+    def verified_path(self) -> Path:
+        """The safetensors file. Raises WeightsError where it is missing or damaged."""
+        return _verified(self.path, self.sha256)
+
+    def verified_onnx(self) -> Path:
+        """The ONNX file. Raises WeightsError where it is missing or damaged."""
+        return _verified(self.onnx, self.onnx_sha256)
+
+
+def read_manifest(folder: Path) -> dict[str, NamedWeights]:
+    """Named weights of a folder, from its ``manifest.json``: name -> the fields of :class:`NamedWeights`, with file
+    names for ``path`` and ``onnx``. A folder without a manifest has none.
+
+    Raises:
+        WeightsError: the manifest is damaged.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        return {
+            name: NamedWeights(
+                **{**entry, "name": name, "path": folder / entry["path"], "onnx": folder / entry["onnx"]}
+            )
+            for name, entry in json.loads(text).items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{folder / MANIFEST}: damaged ({error}); install tapetum again") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _verified(path: Path, expected: str) -> Path:
+    if not path.is_file():
+        raise WeightsError(f"{path}: the bundled file is missing; install tapetum again")
+    if sha256_of(path) != expected:
+        raise WeightsError(f"{path}: the bundled file is damaged (its SHA-256 differs); install tapetum again")
+    return path
+
+
+NAMED_WEIGHTS: dict[str, NamedWeights] = read_manifest(FOLDER)
