@@ -1,0 +1,191 @@
+"""How the field's paired data sets lie on disk, and how their pictures are read.
+
+Every layout lists the :class:`~tapetum.data.pairs.Pair` of its "train" or "test" split below the folder of the data set
+(``data/LOLv1``, ...), paired by name, sorted. Folder names are those of the Retinexformer toolbox. Data sets without
+targets (LIME, NPE, MEF, DICM, VV) are plain folders: :func:`tapetum.data.pictures.list_pictures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum.data.arrays import load_array
+from tapetum.data.pairs import Pair, pairs_of_folders
+from tapetum.data.pictures import load_rgb
+from tapetum.errors import InputError, UsageError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One data set.
+
+    Attributes:
+        name: as recipes call it.
+        pairs: ``(root, split) -> pairs``; raises InputError naming the folder or pair that is missing.
+        read: a file to ``(H, W, 3)`` RGB float32 in [0, 1].
+        turns: whether training may also rotate; else only flip (:func:`tapetum.data.augmentation.flips`).
+    """
+
+    name: str
+    pairs: Callable[[Path, Split], list[Pair]]
+    read: Callable[[Path], NDArray[np.float32]]
+    turns: bool
+
+
+def get_layout(name: str) -> Layout:
+    """Raises UsageError for an unknown name; the text lists those there are."""
+    if name not in LAYOUTS:
+        raise UsageError(f"unknown data set layout {name!r}: choose from {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def read_picture_file(path: Path) -> NDArray[np.float32]:
+    """PNG, JPEG, ...: 8 bit, ``(H, W, 3)`` RGB float32 in [0, 1]."""
+    return load_rgb(path).astype(np.float32) / np.float32(255)
+
+
+def lol_v1(root: Path, split: Split) -> list[Pair]:
+    """485 : 15 pairs. ``{Train,Test}/{input,target}``, or as first published ``{our485,eval15}/{low,high}``."""
+    original = root / {"train": "our485", "test": "eval15"}[split]
+    if original.is_dir():
+        return pairs_of_folders(original / "low", original / "high")
+    folder = root / {"train": "Train", "test": "Test"}[split]
+    return pairs_of_folders(folder / "input", folder / "target")
+
+
+def lol_v2_real(root: Path, split: Split) -> list[Pair]:
+    """689 : 100 pairs. ``Real_captured/{Train,Test}/{Low,Normal}`` below the folder of LOL-v2."""
+    return _lol_v2(root / "Real_captured", split)
+
+
+def lol_v2_synthetic(root: Path, split: Split) -> list[Pair]:
+    """900 : 100 pairs. ``Synthetic/{Train,Test}/{Low,Normal}`` below the folder of LOL-v2."""
+    return _lol_v2(root / "Synthetic", split)
+
+
+def _lol_v2(root: Path, split: Split) -> list[Pair]:
+    folder = root / {"train": "Train", "test": "Test"}[split]
+    return pairs_of_folders(folder / "Low", folder / "Normal")
+
+
+def fivek(root: Path, split: Split) -> list[Pair]:
+    """4,500 : 500 pairs, JPEG. ``{train,test}/{input,target}``. (The published option file trains from the target
+    folder to itself; that is a slip of the file, not a protocol.)
+    """
+    return pairs_of_folders(root / split / "input", root / split / "target")
+
+
+def ntire(root: Path, split: Split) -> list[Pair]:
+    """NTIRE 2024, up to 4000 x 6000. ``{train,mini_val}/{input,target}``; ``minival`` is the README's spelling."""
+    folder = root / "train"
+    if split == "test":
+        folder = root / "minival" if (root / "minival").is_dir() else root / "mini_val"
+    return pairs_of_folders(folder / "input", folder / "target")
+
+
+def sid(root: Path, split: Split) -> list[Pair]:
+    """``short_sid2/SCENE/*.npy`` to the first file of ``long_sid2/SCENE``. Test scenes start with 1, training with 0, 2."""
+    starts = {"train": ("0", "2"), "test": ("1",)}[split]
+    low, target = root / "short_sid2", root / "long_sid2"
+    scenes = [scene for scene in _scenes(low) if scene.startswith(starts)]
+    return _to_first_long(low, target, scenes, skip=(), split=split)
+
+
+def smid(root: Path, split: Split) -> list[Pair]:
+    """``SMID_LQ_np/SCENE/*.npy`` to the first file of ``SMID_Long_np/SCENE`` without ".ARW" and "half" in its name.
+
+    Test scenes are listed, one a line, in ``test_list.txt``, or ``SMID_Long_np/text_list.txt`` (the README's name).
+    """
+    low, target = root / "SMID_LQ_np", root / "SMID_Long_np"
+    lists = [root / "test_list.txt", target / "text_list.txt"]
+    file = next((f for f in lists if f.is_file()), None)
+    if file is None:
+        raise InputError(f"{lists[0]}: no such list of SMID's test scenes (nor {lists[1]})")
+    listed = {line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
+    scenes = [scene for scene in _scenes(low) if (scene in listed) == (split == "test")]
+    return _to_first_long(low, target, scenes, skip=(".ARW", "half"), split=split)
+
+
+def sdsd_indoor(root: Path, split: Split) -> list[Pair]:
+    """``{input,GT}/pairN/*.npy`` below ``indoor_static_np``, frame by frame."""
+    return _frame_by_frame(root / "indoor_static_np", _SDSD_INDOOR_TEST, split)
+
+
+def sdsd_outdoor(root: Path, split: Split) -> list[Pair]:
+    """``{input,GT}/MVI_xxxx/*.npy`` below ``outdoor_static_np``. A test video's second part ``MVI_xxxx_2`` is test too."""
+    test = _SDSD_OUTDOOR_TEST | {f"{name}_2" for name in _SDSD_OUTDOOR_TEST}
+    return _frame_by_frame(root / "outdoor_static_np", test, split)
+
+
+_SDSD_INDOOR_TEST = {"pair1", "pair4", "pair9", "pair11", "pair19", "pair21"}
+_SDSD_OUTDOOR_TEST = {
+    f"MVI_{n}" for n in ("0898", "0906", "0928", "0975", "0997", "1001", "1003", "1026", "1030", "1032")
+}
+
+
+def _frame_by_frame(root: Path, test: set[str], split: Split) -> list[Pair]:
+    pairs = []
+    for scene in _scenes(root / "input"):
+        if (scene in test) != (split == "test"):
+            continue
+        lows = {file.name: file for file in _arrays(root / "input" / scene)}
+        targets = {file.name: file for file in _arrays(root / "GT" / scene)}
+        lonely = sorted(set(lows) ^ set(targets))
+        if lonely:
+            where = "GT" if lonely[0] in lows else "input"
+            raise InputError(f"{root / where / scene}: no {lonely[0]} ({len(lonely)} frames without a partner)")
+        pairs += [Pair(f"{scene}/{file.stem}", file, targets[name], scene) for name, file in lows.items()]
+    return _some(pairs, root, split)
+
+
+def _to_first_long(low: Path, target: Path, scenes: list[str], skip: tuple[str, ...], split: Split) -> list[Pair]:
+    pairs = []
+    for scene in scenes:
+        longs = [file for file in _arrays(target / scene) if not any(word in file.name for word in skip)]
+        if not longs:
+            raise InputError(f"{target / scene}: holds no long exposure")
+        pairs += [Pair(f"{scene}/{file.stem}", file, longs[0], scene) for file in _arrays(low / scene)]
+    return _some(pairs, low, split)
+
+
+def _some(pairs: list[Pair], where: Path, split: str) -> list[Pair]:
+    if not pairs:
+        raise InputError(f"{where}: holds no scene of the {split} split")
+    return pairs
+
+
+def _scenes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of scenes")
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
+def _arrays(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise InputError(f"{folder}: no such folder, or no .npy file in it")
+    return files
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("lol_v1", lol_v1, read_picture_file, turns=True),
+        Layout("lol_v2_real", lol_v2_real, read_picture_file, turns=True),
+        Layout("lol_v2_synthetic", lol_v2_synthetic, read_picture_file, turns=True),
+        Layout("sid", sid, load_array, turns=False),
+        Layout("smid", smid, load_array, turns=False),
+        Layout("sdsd_indoor", sdsd_indoor, load_array, turns=False),
+        Layout("sdsd_outdoor", sdsd_outdoor, load_array, turns=False),
+        Layout("fivek", fivek, read_picture_file, turns=True),
+        Layout("ntire", ntire, read_picture_file, turns=True),
+    )
+}

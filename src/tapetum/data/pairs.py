@@ -1,0 +1,118 @@
+"""Lists of training pictures: which files belong together, and which scene they show."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.data.pictures import list_pictures
+from tapetum.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A dark picture and what it should become. For a source without a dark picture both are the same file.
+
+    ``scene`` tells pictures of one place apart from others, so that a split shares none.
+    """
+
+    name: str
+    low: Path
+    target: Path
+    scene: str
+
+
+def pairs_of_folders(low: Path, target: Path, scenes: dict[str, str] | None = None) -> list[Pair]:
+    """Pairs two folders by file stem.
+
+    Raises:
+        InputError: a folder is missing or empty, or a picture has no partner; the text names the first.
+    """
+    lows = {p.stem: p for p in list_pictures(low)}
+    targets = {p.stem: p for p in list_pictures(target)}
+    lonely = sorted(set(lows) ^ set(targets))
+    if lonely:
+        where = target if lonely[0] in lows else low
+        raise InputError(f"{where}: no picture named {lonely[0]}.* ({len(lonely)} without a partner)")
+    return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows)]
+
+
+def pairs_of_split(file: Path, key: str) -> list[Pair]:
+    """Pairs of a split file like LOL v1's ``splits.json``: ``key`` lists members ``FOLDER/ID``, whose files are
+    ``FOLDER/low/ID.*`` and ``FOLDER/high/ID.*`` beside the split file; ``scene`` numbers their scenes.
+
+    Raises:
+        InputError: the file, the key or a picture is missing.
+    """
+    try:
+        content = json.loads(file.read_text())
+        members, scenes = content[key], content.get("scene", {})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not a readable split file ({error})") from None
+    except KeyError:
+        raise InputError(f"{file}: has no split {key!r} (it has {', '.join(content)})") from None
+    stems: dict[Path, dict[str, Path]] = {}
+    pairs = []
+    for member in members:
+        folder, _, name = member.rpartition("/")
+        found = []
+        for side in ("low", "high"):
+            place = file.parent / folder / side
+            if place not in stems:
+                stems[place] = {p.stem: p for p in list_pictures(place)}
+            if name not in stems[place]:
+                raise InputError(f"{place}: no picture named {name}.*, which {file.name} lists in {key}")
+            found.append(stems[place][name])
+        pairs.append(Pair(member, found[0], found[1], str(scenes.get(member, member))))
+    return pairs
+
+
+def scenes_of_split(file: Path, prefix: str) -> dict[str, str]:
+    """Scene by file stem, of the members of a split file that begin with ``prefix``."""
+    try:
+        scenes = json.loads(file.read_text())["scene"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file}: not a split file with scenes ({error})") from None
+    return {key.removeprefix(prefix): str(scene) for key, scene in scenes.items() if key.startswith(prefix)}
+
+
+def pairs_of_csv(file: Path, folder: Path) -> list[Pair]:
+    """Pairs of a table with the columns scene, low, normal; the file names are below ``folder``.
+
+    Raises:
+        InputError: the table or a picture is missing.
+    """
+    try:
+        with file.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    pairs = []
+    for number, row in enumerate(rows, 2):
+        try:
+            low, target, scene = folder / row["low"], folder / row["normal"], row["scene"]
+        except (KeyError, TypeError):
+            raise InputError(f"{file}, line {number}: needs the columns scene, low, normal") from None
+        for path in (low, target):
+            if not path.is_file():
+                raise InputError(f"{file}, line {number}: {path} does not exist")
+        pairs.append(Pair(Path(row["low"]).stem, low, target, scene))
+    return pairs
+
+
+def pairs_of_pictures(folder: Path) -> list[Pair]:
+    """Every picture of a folder, paired with itself."""
+    return [Pair(p.stem, p, p, p.stem) for p in list_pictures(folder)]
+
+
+def hold_out(pairs: Sequence[Pair], fraction: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """Splits whole scenes off: (training, validation). The same fraction and seed give the same split anywhere."""
+    scenes = sorted({p.scene for p in pairs})
+    count = round(fraction * len(scenes))
+    chosen = {scenes[i] for i in np.random.default_rng(seed).permutation(len(scenes))[:count]}
+    return [p for p in pairs if p.scene not in chosen], [p for p in pairs if p.scene in chosen]

@@ -1,0 +1,124 @@
+"""A recipe as a LightningModule: one step, the rate, and what validation measures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tapetum.data.augmentation import draw_mixup, mixup
+from tapetum.imaging import Picture, write_picture
+from tapetum.methods.registry import get_method, make_config
+from tapetum.training.recipe import Recipe
+from tapetum.training.schedules import cosine_restart_cyclic, warm_up
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains one network by its method's objective.
+
+    Args:
+        recipe: what to do.
+        folder: where sample pictures go.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.folder = folder
+        method = get_method(recipe.method)
+        self.network = method.network(make_config(method, recipe.config))
+        if recipe.run.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if method.objective is None:
+            raise ValueError(f"{method.name} has no objective")
+        self.objective = method.objective(**recipe.objective)
+        self._scores: dict[str, list[float]] = defaultdict(list)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimiser = self.recipe.optimiser
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser.name]
+        return kind(
+            self.network.parameters(),
+            lr=optimiser.rate,
+            betas=optimiser.betas,
+            weight_decay=optimiser.weight_decay,
+        )
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate of the 1-based ``iteration``."""
+        schedule, base = self.recipe.schedule, self.recipe.optimiser.rate
+        rate = cosine_restart_cyclic(
+            iteration,
+            base,
+            schedule.periods,
+            schedule.weights or [1.0] * len(schedule.periods),
+            schedule.minima or [0.0] * len(schedule.periods),
+        )
+        return warm_up(iteration, base, schedule.warmup, rate)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate(self.global_step + 1)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        if self.recipe.run.channels_last:
+            batch = {k: v.contiguous(memory_format=torch.channels_last) for k, v in batch.items()}
+        if self.recipe.data.mixup:
+            # a generator of its own for every step, so that a resumed training mixes as it would have
+            generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + self.global_step)
+            drawn = draw_mixup(len(batch["low"]), self.recipe.data.mixup, generator)
+            if drawn is not None:
+                batch = {k: mixup(v, *drawn) for k, v in batch.items()}
+        losses = self.objective(self.network, batch)
+        self.log_dict({f"train/{k}": v for k, v in losses.items()}, prog_bar=True)
+        self.log("rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return losses["loss"]
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        source, name = batch["source"][0], batch["name"][0]
+        low, target = batch["low"], batch["target"]
+        with torch.autocast(low.device.type, enabled=False):
+            enhanced = enhance_whole(self.network, low).float()
+        for key, value in scores(enhanced, target).items():
+            self._scores[f"val/{source}/{key}"].append(value)
+        index = len(self._scores[f"val/{source}/psnr"]) - 1
+        if self.global_rank == 0 and index < self.recipe.run.samples and not self.trainer.sanity_checking:
+            row = torch.cat([low, enhanced, target], 3)[0].clamp(0, 1).mul(255).round().byte()
+            path = self.folder / "samples" / f"{source}-{Path(name).name}-{self.global_step:07d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(Picture(np.ascontiguousarray(row.permute(1, 2, 0).cpu().numpy())), path, quality=88)
+
+    def on_validation_epoch_end(self) -> None:
+        means = {key: float(np.mean(values)) for key, values in self._scores.items()}
+        self._scores.clear()
+        plain = [v for k, v in means.items() if k.endswith("/psnr")]
+        if plain:
+            means["val/psnr"] = float(np.mean(plain))
+        self.log_dict(means, sync_dist=True)
+
+
+def enhance_whole(network: torch.nn.Module, low: Tensor) -> Tensor:
+    """One forward pass of a picture of any size, padded to the size multiple by reflection, clamped."""
+    multiple = network.properties.size_multiple  # type: ignore[union-attr]
+    height, width = low.shape[2:]
+    padded = F.pad(low, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+    return network(padded)[..., :height, :width].clamp(0, 1)
+
+
+def scores(enhanced: Tensor, target: Tensor) -> dict[str, float]:
+    """PSNR of 8-bit pictures, plain and at the target's mean brightness. ``(1, 3, H, W)`` in [0, 1].
+
+    For watching a training; the figures that are reported come from ``tapetum evaluate``.
+    """
+    matched = (enhanced * (target.mean() / enhanced.mean().clamp(min=1e-6))).clamp(0, 1)
+    result = {}
+    for key, picture in (("psnr", enhanced), ("psnr_gt_mean", matched)):
+        error = F.mse_loss((picture * 255).round(), (target * 255).round()).item()
+        result[key] = min(100.0, 10 * float(np.log10(255**2 / max(error, 1e-10))))
+    return result

@@ -1,0 +1,213 @@
+"""Recipes: everything a training needs, in one strictly validated YAML file.
+
+An unknown key, a wrong type or a missing path is refused with one line that says where: a recipe that is read is meant.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tapetum.errors import UsageError
+from tapetum.methods.registry import HOMES
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitList(Section):
+    """Pairs listed in a split file (LOL v1's ``splits.json``)."""
+
+    layout: Literal["split"]
+    file: str
+    key: str
+
+
+class CsvList(Section):
+    """Pairs listed in a table with the columns scene, low, normal."""
+
+    layout: Literal["csv"]
+    file: str
+    folder: str
+
+
+class FolderList(Section):
+    """Pairs of two folders, matched by file stem; ``scenes`` is a split file that numbers their scenes."""
+
+    layout: Literal["folders"]
+    low: str
+    target: str
+    scenes: str | None = None
+    prefix: str = ""
+
+
+class PictureList(Section):
+    """Single pictures of one folder."""
+
+    layout: Literal["pictures"]
+    folder: str
+
+
+class SourceSection(Section):
+    """One source of samples; see ``tapetum.data.patches.Source``."""
+
+    name: str
+    pictures: Annotated[SplitList | CsvList | FolderList | PictureList, Field(discriminator="layout")]
+    kind: Literal["pairs", "identity", "darken"] = "pairs"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    stops: tuple[float, float] = (1.0, 5.0)
+    shrink: Literal[1, 2] = 1
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the scenes kept for validation."""
+    validate_at_most: Annotated[int, Field(ge=0)] = 16
+    """Pictures of the kept scenes that are really validated with, evenly chosen."""
+
+
+class DataSection(Section):
+    root: str = "."
+    patch: Annotated[int, Field(ge=16)] = 128
+    batch: Annotated[int, Field(ge=1)] = 8
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Parameter of mixup's Beta distribution (used with probability one half), 0: off."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    sources: Annotated[list[SourceSection], Field(min_length=1)]
+
+
+class OptimiserSection(Section):
+    name: Literal["adam", "adamw"] = "adam"
+    rate: Annotated[float, Field(gt=0)] = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ScheduleSection(Section):
+    """``cosine_restarts``: ``periods`` with ``weights`` and ``minima`` as in the field's option files; the rate rises
+    linearly over ``warmup`` steps first."""
+
+    periods: list[int]
+    weights: list[float] | None = None
+    minima: list[float] | None = None
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _same_length(self) -> ScheduleSection:
+        for name in ("weights", "minima"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.periods):
+                raise ValueError(f"{name} must have as many entries as periods ({len(self.periods)})")
+        return self
+
+
+class RunSection(Section):
+    steps: Annotated[int, Field(ge=1)]
+    seed: int = 100
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = False
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of torch on the processor (0: torch decides). One is often the fastest on a busy machine."""
+    validate_every: Annotated[int, Field(ge=1)] = 1000
+    save_every: Annotated[int, Field(ge=1)] = 500
+    log_every: Annotated[int, Field(ge=1)] = 100
+    samples: Annotated[int, Field(ge=0)] = 6
+    """Validation pictures written at each validation (low, enhanced, target side by side)."""
+    devices: int | Literal["auto"] = "auto"
+    nodes: Annotated[int, Field(ge=1)] = 1
+    folder: str = "runs"
+
+
+class Recipe(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    method: str
+    config: str | dict[str, Any] | None = None
+    objective: dict[str, Any] = {}
+    data: DataSection
+    optimiser: OptimiserSection = OptimiserSection()
+    schedule: ScheduleSection
+    run: RunSection
+
+    @model_validator(mode="after")
+    def _known_method(self) -> Recipe:
+        if self.method not in HOMES:
+            raise ValueError(f"method: unknown {self.method!r}, choose from {', '.join(HOMES)}")
+        return self
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("tapetum") / "recipes"
+    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe by file path or by the name of one that comes with the package.
+
+    Args:
+        overrides: ``key=value`` with dotted keys (``run.steps=500``, ``data.sources.0.weight=2``); values are YAML.
+
+    Raises:
+        UsageError: unknown recipe, unknown key, wrong type; one line that says where.
+    """
+    path = Path(source)
+    if not path.is_file():
+        bundled = resources.files("tapetum") / "recipes" / f"{source}.yaml"
+        if not bundled.is_file():
+            raise UsageError(f"{source}: no such recipe file, and no bundled recipe (there are {', '.join(list_recipes())})")
+        path = Path(str(bundled))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a recipe is a mapping of keys to values, this is {type(content).__name__}")
+    for override in overrides or []:
+        _apply(content, override)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first, count = error.errors()[0], error.error_count()
+        where = ".".join(str(part) for part in first["loc"])
+        what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(first["type"], first["msg"])
+        given = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r:.80}"
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise UsageError(f"{path}: {where + ': ' if where else ''}{what}{given}{more}") from None
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override {override!r}: write key=value, for instance run.steps=1000")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override {override!r}: the value is not valid YAML") from None
+    place: Any = content
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(place, list):
+            if not part.isdigit() or int(part) >= len(place):
+                raise UsageError(f"override {override!r}: {'.'.join(parts[:depth])} has entries 0 to {len(place) - 1}")
+            if last:
+                place[int(part)] = value
+            else:
+                place = place[int(part)]
+        elif isinstance(place, dict):
+            if last:
+                place[part] = value
+            else:
+                place = place.setdefault(part, {})
+        else:
+            raise UsageError(f"override {override!r}: {'.'.join(parts[:depth])} is a value, not a section")

@@ -1,0 +1,185 @@
+"""Runs a recipe on Lightning: devices, precision, checkpoints, resume and logs are Lightning's business."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+import tapetum
+from tapetum.training.data import Held, make_sources, training_loader, validation_loader
+from tapetum.training.module import TrainingModule
+from tapetum.training.recipe import Recipe
+from tapetum.weights.loading import save_model
+
+LAST = "last.ckpt"
+
+
+def train(recipe: Recipe, resume: bool = True) -> Path:
+    """Trains, or goes on where a stopped training of the same name left off.
+
+    Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/`` (CSV and
+    TensorBoard), ``samples/`` and, at the end, ``weights.safetensors``. A run that is killed continues with exactly the
+    samples, rates, averages and optimiser state it would have had.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        InputError: pictures are missing. UsageError: another recipe was trained in this folder.
+    """
+    folder = Path(recipe.run.folder) / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / "checkpoints" / LAST
+    if recipe.run.threads:
+        torch.set_num_threads(recipe.run.threads)
+    quieten()
+    torch.manual_seed(recipe.run.seed)
+    module = TrainingModule(recipe, folder)
+    data = RecipeData(recipe)
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    trainer = pl.Trainer(
+        max_steps=recipe.run.steps,
+        devices=recipe.run.devices,
+        num_nodes=recipe.run.nodes,
+        precision=recipe.run.precision,
+        gradient_clip_val=recipe.optimiser.clip_norm or None,
+        use_distributed_sampler=False,
+        val_check_interval=min(recipe.run.validate_every, recipe.run.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=recipe.run.log_every,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
+        callbacks=callbacks(recipe, folder),
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.is_file() else None)
+    path = folder / "weights.safetensors"
+    if trainer.is_global_zero:
+        # after fitting, the network holds the average where there is one
+        save_model(module.network, path, provenance(recipe, trainer))
+    return path
+
+
+class RecipeData(pl.LightningDataModule):
+    """The recipe's loaders. Pictures are looked for when training begins, so that a wrong path is said first."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.sources, self.held = make_sources(recipe)
+
+    def train_dataloader(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        return training_loader(
+            self.recipe, self.sources, lambda: trainer.global_step, trainer.global_rank, trainer.world_size
+        )
+
+    def val_dataloader(self) -> Any:
+        held: list[Held] = self.held
+        return validation_loader(held) if held else []
+
+
+def callbacks(recipe: Recipe, folder: Path) -> list[pl.Callback]:
+    checkpoints = folder / "checkpoints"
+    result: list[pl.Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename="last",
+            every_n_train_steps=recipe.run.save_every,
+            save_top_k=1,
+            monitor=None,
+            enable_version_counter=False,
+            save_on_exception=True,
+        ),
+        Progress(recipe.run.steps, recipe.run.log_every),
+    ]
+    if any(s.hold_out for s in recipe.data.sources):
+        result.append(
+            ModelCheckpoint(
+                checkpoints,
+                filename="best",
+                monitor="val/psnr",
+                mode="max",
+                save_top_k=1,
+                enable_version_counter=False,
+            )
+        )
+    if recipe.run.ema:
+        result.insert(0, EMAWeightAveraging(decay=recipe.run.ema, use_buffers=False))
+    return result
+
+
+class Progress(pl.Callback):
+    """One line now and then: readable on a terminal and in the log of a background run."""
+
+    def __init__(self, steps: int, every: int) -> None:
+        self.steps = steps
+        self.every = every
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first, self._begin = trainer.global_step, time.monotonic()
+        if trainer.is_global_zero and self._first:
+            print(f"resumed at step {self._first}", flush=True)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if not trainer.is_global_zero or step % self.every:
+            return
+        pace = (time.monotonic() - self._begin) / max(1, step - self._first)
+        left = (self.steps - step) * pace
+        losses = " ".join(
+            f"{k.removeprefix('train/')} {v:.4f}" for k, v in trainer.callback_metrics.items() if k.startswith("train/")
+        )
+        print(f"step {step}/{self.steps}  {losses}  {pace:.3f} s/step  {left / 60:.0f} min left", flush=True)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+            print(f"validation at {trainer.global_step}: " + "  ".join(f"{k[4:]} {v:.2f}" for k, v in shown.items()))
+            sys.stdout.flush()
+
+
+def provenance(recipe: Recipe, trainer: pl.Trainer) -> dict[str, Any]:
+    """What a file of weights says about where it comes from."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "steps": trainer.global_step,
+        "tapetum": tapetum.__version__,
+        "torch": torch.__version__,
+        "commit": commit(),
+        "validation": {k: round(float(v), 4) for k, v in trainer.callback_metrics.items() if k.startswith("val/")},
+    }
+
+
+def commit() -> str | None:
+    """Commit of the checkout that the package runs from, where it runs from one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", os.path.dirname(__file__), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def quieten() -> None:
+    """Silences remarks of Lightning's that do not apply here."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # our samples depend on the step alone: a restart in the middle of an epoch is exact
+    warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch ended.*")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
