@@ -1,7 +1,7 @@
 """What training does to a pair: flips and rotations, padding and cropping, mixup. The same for low and target.
 
-As in the Retinexformer / BasicSR toolbox. Pictures are ``(H, W, C)`` arrays, batches ``(B, C, H, W)`` tensors. Chance is
-always the caller's: modes, offsets and generators are arguments.
+As in the Retinexformer / BasicSR toolbox. Pictures are ``(H, W, C)`` arrays, batches ``(B, C, H, W)`` tensors. Chance
+is always the caller's: modes, offsets and generators are arguments.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def ntire(root: Path, split: Split) -> list[Pair]:
 
 
 def sid(root: Path, split: Split) -> list[Pair]:
-    """``short_sid2/SCENE/*.npy`` to the first file of ``long_sid2/SCENE``. Test scenes start with 1, training with 0, 2."""
+    """``short_sid2/SCENE/*.npy`` to the first file of ``long_sid2/SCENE``. Test scenes start with 1, others 0 or 2."""
     starts = {"train": ("0", "2"), "test": ("1",)}[split]
     low, target = root / "short_sid2", root / "long_sid2"
     scenes = [scene for scene in _scenes(low) if scene.startswith(starts)]
@@ -120,7 +120,7 @@ def sdsd_indoor(root: Path, split: Split) -> list[Pair]:
 
 
 def sdsd_outdoor(root: Path, split: Split) -> list[Pair]:
-    """``{input,GT}/MVI_xxxx/*.npy`` below ``outdoor_static_np``. A test video's second part ``MVI_xxxx_2`` is test too."""
+    """``{input,GT}/MVI_xxxx/*.npy`` below ``outdoor_static_np``. A test video's other part ``..._2`` is test too."""
     test = _SDSD_OUTDOOR_TEST | {f"{name}_2" for name in _SDSD_OUTDOOR_TEST}
     return _frame_by_frame(root / "outdoor_static_np", test, split)
 

@@ -1,4 +1,4 @@
-"""OpenCV's ``INTER_LINEAR`` resize, bit for bit: the published SID, SMID and SDSD scores are of pictures resized by it."""
+"""OpenCV's ``INTER_LINEAR`` resize, bit for bit: SID, SMID and SDSD are trained and scored on pictures resized by it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class DepthwiseFeedForward(nn.Module):
-    """Retinexformer's and MST++'s: 1x1 to ``mult`` times the width, depth-wise 3x3, 1x1 back; GELU between; no biases."""
+    """Retinexformer's and MST++'s: 1x1 to ``mult`` times the width, depth-wise 3x3, 1x1 back; GELU between, no bias."""
 
     def __init__(self, width: int, mult: int = 4) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""MST++: multi-stage spectral-wise transformer, the second network of the Retinexformer toolbox (two NTIRE 2024 entries).
+"""MST++: multi-stage spectral-wise transformer, second network of the Retinexformer toolbox (two NTIRE 2024 entries).
 
 Y. Cai et al., CVPRW 2022, arXiv 2204.07908. Retinexformer's restorer without guidance, several in sequence, in feature
-space. sRGB in [0, 1] in, sRGB out, not clamped, with no residual to the picture. Sides are multiples of 8: the published
-forward pads by reflection at the bottom and right (and crops); here that is the caller's, as for every method.
+space. sRGB in [0, 1] in, sRGB out, not clamped, with no residual to the picture. Sides are multiples of 8: the
+published forward pads by reflection at the bottom and right (and crops); here that is the caller's, as for every method.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class MSTPlusPlus(nn.Module):
         return self._run(low, AttentionMatrices(context))
 
     def measure(self, low: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, K)``: the attention matrices of all blocks, in the order of the forward pass."""
+        """``(B, in_channels, H, W) -> (B, K)``: the attention matrices of all blocks, in forward order."""
         matrices = AttentionMatrices()
         self._run(low, matrices)
         return matrices.flat()

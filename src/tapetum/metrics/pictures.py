@@ -1,0 +1,46 @@
+"""What all measures ask of their two pictures, and the conversions that conventions name. NumPy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+"""``(H, W, 3)`` RGB: uint8, or floating in [0, 1]."""
+
+
+def check(enhanced: Image, target: Image) -> None:
+    """Raises ValueError unless both are ``(H, W, 3)`` of one size, each uint8 or floating."""
+    for name, image in (("enhanced", enhanced), ("target", target)):
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"{name} must be (H, W, 3), got {image.shape}")
+        if image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ValueError(f"{name} must be uint8, or floating in [0, 1], got {image.dtype}")
+    if enhanced.shape != target.shape:
+        raise ValueError(f"enhanced and target differ in size: {enhanced.shape} and {target.shape}")
+
+
+def as_uint8(image: Image) -> NDArray[np.uint8]:
+    """Clamped, times 255, rounded half to even. 8-bit pictures as they are."""
+    if image.dtype == np.uint8:
+        return image.astype(np.uint8, copy=False)
+    return np.rint(np.clip(image, 0, 1) * image.dtype.type(255)).astype(np.uint8)
+
+
+def as_float(image: Image, dtype: type = np.float64) -> NDArray[np.floating]:
+    """In [0, 1], clamped."""
+    if image.dtype == np.uint8:
+        return image.astype(dtype) / dtype(255)
+    return np.clip(image.astype(dtype), 0, 1)
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """MATLAB's Y of an 8-bit RGB picture, 16..235, not rounded: ``(H, W, 3) -> (H, W)``."""
+    return image @ np.array([65.481, 128.553, 24.966]) / 255 + 16
+
+
+def cut_border(image: Image, pixels: int) -> Image:
+    """``pixels`` cut off every side."""
+    return image[pixels : image.shape[0] - pixels, pixels : image.shape[1] - pixels]
