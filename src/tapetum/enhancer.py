@@ -1,4 +1,4 @@
-"""A picture in, a picture out: pads, tiles, runs, restores. Knows engines, not networks, and reads nothing but weights."""
+"""A picture in, a picture out: pads, tiles, runs, restores. Knows engines, not networks; reads nothing but weights."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def enhance(
 
     Args:
         path: a picture: JPEG, PNG, TIFF, WebP and more.
-        out: where to write; the suffix chooses the format. None: ``night.jpg`` becomes ``night-enhanced.jpg`` beside it.
+        out: where to write; the suffix chooses the format. None: beside ``night.jpg``, as ``night-enhanced.jpg``.
         quality: of JPEG and WebP, 1..100.
         **options: of :class:`Enhancer`. For many pictures make one ``Enhancer`` and use it again.
 
@@ -264,9 +264,7 @@ def make_engine(
 
             return OnnxEngine(entry.verified_onnx(), device)
         if engine == "onnx":
-            raise UsageError(
-                f"the onnx engine runs bundled models and .onnx files: `tapetum export {name} OUT.onnx` first"
-            )
+            raise UsageError(f"the onnx engine runs bundled models and .onnx files: first `tapetum export {name} OUT`")
         network = _load_network(name, weights)
     else:
         network = model
@@ -287,8 +285,8 @@ def _load_network(name: str, weights: str | Path | None) -> nn.Module:
     entry = NAMED_WEIGHTS.get(name)
     if weights is None and entry is None:
         raise UsageError(
-            f"{name} is a method without bundled weights: give a file of weights (or create_model({name!r}) as the model, "
-            "to run it untrained)"
+            f"{name} is a method without bundled weights: give a file of weights "
+            f"(or create_model({name!r}) as the model, to run it untrained)"
         )
     path = weights if weights is not None else entry.verified_path() if entry else ""
     return load_model(path, method=entry.method if entry else name)

@@ -41,9 +41,8 @@ class TorchEngine:
     ) -> None:
         properties = getattr(network, "properties", None)
         if not isinstance(properties, Properties):
-            raise UsageError(
-                f"{type(network).__name__} declares no properties: see tapetum.methods.contract for what a network needs"
-            )
+            name = type(network).__name__
+            raise UsageError(f"{name} declares no properties: tapetum.methods.contract says what a network needs")
         self.properties = properties
         self._device = _find_device(device)
         self.name = f"torch:{self._device}"
@@ -92,17 +91,12 @@ class TorchEngine:
 
 def _find_device(device: str) -> torch.device:
     if device == "auto":
-        if torch.cuda.is_available():
-            device = "cuda"
-        else:
-            device = "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(
-            f"device {device!r} is not there: choose auto, cpu, cuda or mps (see `tapetum info`)"
-        ) from None
+        raise UsageError(f"device {device!r} is not here: choose auto, cpu, cuda or mps (see `tapetum info`)") from None
     if found.type == "cuda" and found.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return found

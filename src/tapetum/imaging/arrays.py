@@ -46,8 +46,8 @@ def opened(image: Any) -> tuple[list[np.ndarray], Rewrap]:
 def _open_array(array: np.ndarray) -> tuple[list[np.ndarray], Rewrap]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
         raise UsageError(
-            "an array must have the shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4),"
-            f" got {array.shape}"
+            "an array must have the shape (height, width), (height, width, 1), (height, width, 3) or "
+            f"(height, width, 4), got {array.shape}"
         )
     colours = array[:, :, None] if array.ndim == 2 else array[:, :, :3]
 

@@ -6,6 +6,7 @@ exactly one, and where two tiles agree the result is what they agree on, to the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def plan(height: int, width: int, *, multiple: int, minimum: int, margin: int, l
         height, width: of the picture.
         multiple: sides and positions of tiles are multiples of this.
         minimum: smallest side of a tile.
-        margin: how far the network sees; overlaps are at least twice this plus the ramp, but never more than half a tile.
+        margin: how far the network sees; overlaps are at least twice this plus the ramp, but at most half a tile.
         limit: most pixels that a tile may have. A tile has at least ``max(minimum, 2 * multiple)`` squared.
     """
     height, width = (_round_up(max(side, minimum), multiple) for side in (height, width))
@@ -101,8 +102,8 @@ def bands(grid: Grid, tile: Callable[[int, int], np.ndarray]) -> Iterator[tuple[
         tile: ``(top, left) -> (C, tile_height, tile_width)``, the tile there.
 
     Yields:
-        first row and finished rows ``(C, rows, width)``, from the top down. Only one band is in memory at a time; it may
-        be written to.
+        first row and finished rows ``(C, rows, width)``, from the top down. Only one band is in memory at a time; it
+        may be written to.
     """
     if grid.whole:
         yield 0, tile(0, 0)
@@ -150,7 +151,7 @@ def _ramp(length: int) -> np.ndarray:
 
 def _ramp_starts(starts: tuple[int, ...], side: int, ramp: int) -> list[int]:
     """Where the ramps to the second, third... tile begin: in the middle of the overlaps."""
-    return [(before + side + start - ramp) // 2 for before, start in zip(starts, starts[1:], strict=False)]
+    return [(before + side + start - ramp) // 2 for before, start in itertools.pairwise(starts)]
 
 
 def _count(length: int, side: int, overlap: int) -> int:

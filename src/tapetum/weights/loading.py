@@ -1,0 +1,309 @@
+"""Files of weights: reading them safely, recognising what they hold, loading them strictly, writing our own.
+
+Ours are safetensors with the method, its configuration and provenance in the metadata. Published ``.pth``/``.pt`` files
+go through ``torch.load(weights_only=True)`` only: a pickle that would run code is refused before it does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import tapetum
+from tapetum.errors import UsageError, WeightsError
+from tapetum.methods.contract import Method
+from tapetum.methods.registry import HOMES, get_method, make_config
+from tapetum.weights.registry import sha256_of
+
+log = logging.getLogger(__name__)
+
+_LISTED = 10  # differences named in an error; the rest is counted
+# What the field wraps a state dict in. "params" before its moving average: that is what the published
+# test scripts take by default, and only some methods ask for the average.
+_WRAPPERS = ("params", "params_ema", "state_dict")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file of weights holds.
+
+    Attributes:
+        state: tensors by clean key: wrappers and a leading ``module.`` are removed.
+        entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict"), or "".
+        metadata: texts of a safetensors file, else empty. Ours are under ``tapetum.*``.
+    """
+
+    state: dict[str, Tensor]
+    entry: str
+    metadata: dict[str, str]
+
+
+def read_weights(path: str | Path, *, ema: bool = False) -> WeightsFile:
+    """Read a safetensors, ``.pth`` or ``.pt`` file; what it is, is seen from its content.
+
+    Args:
+        ema: take the moving average (``params_ema``) where the file holds both.
+
+    Raises:
+        WeightsError: no such file, empty, cut off, no file of tensors, or a pickle that wants to do more than that.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    if not start:
+        raise WeightsError(f"{path}: the file is empty; download it again")
+    if start[:2] in (b"PK", b"\x80\x02"):
+        content, metadata = _read_pickle(path), {}
+    elif start[8:9] == b"{":
+        content, metadata = _read_safetensors(path)
+    else:
+        raise WeightsError(f"{path}: {_describe(start)}, not a file of weights (.safetensors, .pth, .pt)")
+    state, entry = _unwrap(content, path, ema)
+    return WeightsFile(state, entry, metadata)
+
+
+def read_state_dict(path: str | Path, *, ema: bool = False) -> dict[str, Tensor]:
+    """Tensors by clean key; see :func:`read_weights`."""
+    return read_weights(path, ema=ema).state
+
+
+def recognise(state: Mapping[str, Tensor]) -> tuple[Method, Any]:
+    """The method and configuration of a state dict with clean keys.
+
+    Raises:
+        WeightsError: no registered method has such keys; or a known variant that is not supported.
+    """
+    for name in HOMES:
+        method = get_method(name)
+        config = method.recognise(state)
+        if config is not None:
+            return method, config
+    raise WeightsError(
+        f"weights of an unknown method ({len(state)} tensors: {_listed(state)}); known: {', '.join(HOMES)}"
+    )
+
+
+def load_model(path: str | Path, method: str | None = None, config: Any = None, *, ema: bool = False) -> nn.Module:
+    """The network that a file of weights is for, with its weights, in eval mode on the processor.
+
+    Args:
+        method: name of the method it must be; None: whichever it is.
+        config: the configuration it must have (as :func:`tapetum.methods.registry.make_config` takes it); None: read
+            from the file.
+        ema: see :func:`read_weights`.
+
+    Raises:
+        WeightsError: not a file of weights, another method's, or keys and shapes that do not match.
+        UsageError: unknown method or configuration.
+    """
+    wanted = None if method is None else get_method(method)
+    file = read_weights(path, ema=ema)
+    try:
+        found, found_config = _identify(file)
+    except WeightsError as error:
+        if wanted is None or config is None:
+            raise WeightsError(f"{path}: {error}") from None
+        found, found_config = wanted, config  # the caller knows; a strict load says what differs
+    if wanted is not None and found.name != wanted.name:
+        raise WeightsError(f"{path}: holds weights of {found.name}, not of {wanted.name}")
+    network = found.network(make_config(found, found_config if config is None else config))
+    state = file.state if "tapetum.method" in file.metadata else found.remap(file.state)
+    load_strictly(network, state, f"{path} does not fit {found.name}")
+    return network.eval()
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
+    """Load every tensor of ``state`` into ``network``, or nothing.
+
+    Raises:
+        WeightsError: ``complaint``, and which keys are missing, unexpected or of another shape.
+    """
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    found = [
+        f"{len(keys)} {kind}: {_listed(keys)}"
+        for kind, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        if keys
+    ]
+    if found:
+        raise WeightsError(f"{complaint}: {'; '.join(found)}")
+    network.load_state_dict(dict(state))
+
+
+def save_model(network: nn.Module, path: str | Path, provenance: dict[str, Any]) -> Path:
+    """Write a network as safetensors, with its method, configuration and provenance in the metadata.
+
+    Args:
+        network: of a registered method.
+        provenance: what is known of its origin: data, recipe, commit, metrics, licence. JSON values.
+
+    Raises:
+        UsageError: not a registered method's network; a folder that is not there or not writable.
+    """
+    path = Path(path)
+    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
+    metadata = {"format": "pt", **describe(network, provenance)}
+    try:
+        # a name of its own in the same folder: a run that is killed here leaves the old file whole
+        temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
+        try:
+            save_file(state, temporary, metadata)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: cannot be written ({error})") from None
+    return path
+
+
+def describe(network: nn.Module, provenance: dict[str, Any]) -> dict[str, str]:
+    """What every file of ours says about a network: metadata texts under ``tapetum.*``."""
+    return {
+        "tapetum.method": method_of(network).name,
+        "tapetum.config": json.dumps(dataclasses.asdict(cast("Any", network.config)), sort_keys=True),
+        "tapetum.provenance": json.dumps(provenance, sort_keys=True, ensure_ascii=False),
+        "tapetum.version": tapetum.__version__,
+    }
+
+
+def method_of(network: nn.Module) -> Method:
+    """The registered method that a network is of. Raises UsageError where there is none."""
+    for name in HOMES:
+        method = get_method(name)
+        if isinstance(getattr(network, "config", None), method.config):
+            return method
+    raise UsageError(f"{type(network).__name__} is no network of a registered method ({', '.join(HOMES)})")
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """What a file of weights holds, for people: file, sha256, method, config, entry, tensors, parameters, dtypes and
+    metadata (without the config). ``method`` and ``config`` are None where no registered method has such keys, and
+    ``note`` then says why.
+
+    Raises:
+        WeightsError: see :func:`read_weights`.
+    """
+    file = read_weights(path)
+    facts: dict[str, Any] = {"file": str(path), "sha256": sha256_of(Path(path)), "method": None, "config": None}
+    try:
+        method, config = _identify(file)
+        facts |= {"method": method.name, "config": dataclasses.asdict(make_config(method, config))}
+    except WeightsError as error:
+        facts["note"] = str(error)
+    return facts | {
+        "entry": file.entry,
+        "tensors": len(file.state),
+        "parameters": sum(tensor.numel() for tensor in file.state.values()),
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in file.state.values()}),
+        "metadata": {k: v for k, v in file.metadata.items() if k != "tapetum.config"},
+    }
+
+
+def import_published(path: str | Path, out: str | Path, *, ema: bool = False) -> Path:
+    """Turn a published file into one of ours (safetensors), checked by a strict load.
+
+    Raises:
+        WeightsError: see :func:`load_model`. UsageError: ``out`` cannot be written.
+    """
+    if Path(out).suffix != ".safetensors":
+        raise UsageError(f"{out}: imported weights are safetensors; choose a name that ends so")
+    file = read_weights(path, ema=ema)
+    provenance = {"imported_from": Path(path).name, "sha256": sha256_of(Path(path)), "entry": file.entry}
+    if "tapetum.provenance" in file.metadata:
+        provenance["provenance"] = file.metadata["tapetum.provenance"]
+    return save_model(load_model(path, ema=ema), out, provenance)
+
+
+def _identify(file: WeightsFile) -> tuple[Method, Any]:
+    """The method and configuration that a file of ours names, or that the keys of another's show."""
+    name = file.metadata.get("tapetum.method")
+    if name is None:
+        return recognise(file.state)
+    if name not in HOMES:
+        raise WeightsError(f"weights of the method {name!r}, which this version of tapetum does not have")
+    method = get_method(name)
+    try:
+        return method, make_config(method, json.loads(file.metadata["tapetum.config"]))
+    except (KeyError, ValueError, TypeError, UsageError) as error:
+        raise WeightsError(f"weights of {name} with a configuration that is not understood ({error})") from None
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path}: a damaged or cut off safetensors file ({_first_line(error)})") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise WeightsError(
+                f"{path}: refused: it holds Python objects beside tensors, and reading these could run its code"
+            ) from None
+        raise WeightsError(f"{path}: a damaged or cut off PyTorch file ({_first_line(error)})") from None
+
+
+def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
+    entry = ""
+    if isinstance(content, Mapping):
+        wrappers = ("params_ema", "params", "state_dict") if ema else _WRAPPERS
+        present = [name for name in wrappers if isinstance(content.get(name), Mapping)]
+        if present:
+            entry = present[0]
+            content = content[entry]
+            if len(present) > 1:
+                log.info("%s: taking %s (the file has %s)", path, entry, ", ".join(present))
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{path}: holds {type(content).__name__}, not tensors by name")
+    strangers = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if strangers:
+        raise WeightsError(f"{path}: holds other things than tensors: {_listed(strangers)}")
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    return dict(content), entry
+
+
+def _describe(start: bytes) -> str:
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page (the download link gave a page instead of the file)"
+    try:
+        start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 4:
+            return "a file of another kind"
+    return "a text file" if b"\0" not in start else "a file of another kind"
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
