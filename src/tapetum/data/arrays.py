@@ -42,5 +42,6 @@ def prepare_array(array: NDArray[np.generic], width: int, height: int) -> NDArra
         raise ValueError(f"need an array H x W x 3 of numbers, got {getattr(array, 'shape', type(array).__name__)}")
     if array.dtype != np.uint8:
         array = array.astype(np.float32)
-    resized = resize_bilinear(array, width, height)
-    return np.ascontiguousarray(resized[:, :, ::-1]).astype(np.float32) / np.float32(255)
+    image = resize_bilinear(array, width, height)[:, :, ::-1].astype(np.float32, order="C")
+    image /= 255
+    return image

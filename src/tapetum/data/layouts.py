@@ -49,7 +49,9 @@ def get_layout(name: str) -> Layout:
 
 def read_picture_file(path: Path) -> NDArray[np.float32]:
     """PNG, JPEG, ...: 8 bit, ``(H, W, 3)`` RGB float32 in [0, 1]."""
-    return load_rgb(path).astype(np.float32) / np.float32(255)
+    image = load_rgb(path).astype(np.float32)
+    image /= 255
+    return image
 
 
 def lol_v1(root: Path, split: Split) -> list[Pair]:

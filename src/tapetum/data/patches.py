@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
 from tapetum.data import synthesis
-from tapetum.data.augmentation import geometric
+from tapetum.data.augmentation import flips, geometric, pad_to
 from tapetum.data.pairs import Pair
-from tapetum.data.pictures import PictureStore
+from tapetum.data.pictures import PictureStore, Reader, load_rgb
 
-THUMBNAIL = 64
 _SPARSE = 4  # the thumbnail of a synthesised picture is made from every fourth pixel: sixteen times less noise to draw
 
 
@@ -38,6 +37,8 @@ class Source:
         noise: strength of synthetic noise put on the low (0: none).
         stops: range of the exposure taken away by "darken".
         shrink: largest factor by which pictures are shrunk first, 1 or 2 (drawn).
+        read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
+        turns: draw one of all eight flips and rotations; else flips only.
     """
 
     pairs: Sequence[Pair]
@@ -46,28 +47,32 @@ class Source:
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     shrink: int = 1
+    read: Reader = load_rgb
+    turns: bool = True
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
-    """Samples of ``{"low", "target": (3, P, P), "thumbnail": (3, 64, 64)}``, float32 sRGB in [0, 1].
+    """Samples of ``{"low", "target": (3, P, P), "thumbnail": (3, T, T)}``, float32 sRGB in [0, 1].
 
     Args:
         sources: see :class:`Source`.
-        patch: P, in pixels.
+        patch: P, in pixels; None: whole pictures (all must be of one size, or the batch be one).
         seed: of everything that is drawn.
         length: number of samples.
         crop: the smallest share of a side that serves as "the whole picture" of a sample: a random window is what the
             thumbnail shows, so that brightness is not learnt by heart from few scenes (1: always the whole picture).
-        geometry: draw one of the eight flips and rotations.
+        thumbnail: T; 0: none.
+        geometry: flip and turn.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        patch: int,
+        patch: int | None,
         seed: int,
         length: int,
         crop: float = 1.0,
+        thumbnail: int = 0,
         geometry: bool = True,
     ) -> None:
         self.sources = list(sources)
@@ -75,6 +80,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.length = length
         self.crop = crop
+        self.thumbnail = thumbnail
         self.geometry = geometry
         weights = np.array([s.weight for s in self.sources], float)
         self._shares = weights / weights.sum()
@@ -88,37 +94,38 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         source = self.sources[rng.choice(len(self.sources), p=self._shares)]
         pair = source.pairs[rng.integers(len(source.pairs))]
         mode = int(rng.integers(8)) if self.geometry else 0
-        names = ("low", "target", "thumbnail")
-        return {name: _tensor(geometric(view, mode)) for name, view in zip(names, self._draw(source, pair, rng), strict=True)}
+        sample = self._draw(source, pair, rng)
+        if source.turns:
+            return {name: _tensor(geometric(view, mode)) for name, view in sample.items()}
+        return {name: _tensor(flips(view, mode % 2 == 1, mode % 4 > 1)) for name, view in sample.items()}
 
-    def _draw(self, source: Source, pair: Pair, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        """(low, target, thumbnail), each (H, W, 3)."""
-        target = self._store[pair.target]
-        low = self._store[pair.low] if source.kind == "pairs" else target
-        factor = int(rng.integers(1, source.shrink + 1)) if min(target.shape[:2]) >= source.shrink * self.patch else 1
+    def _draw(self, source: Source, pair: Pair, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """The sample before it is turned, each ``(H, W, 3)``."""
+        target = self._store.get(pair.target, source.read)
+        low = self._store.get(pair.low, source.read) if source.kind == "pairs" else target
+        patch = self.patch or 0
+        whole = target.shape[:2]
+        factor = int(rng.integers(1, source.shrink + 1)) if min(whole) >= source.shrink * patch else 1
         # the window that counts as the whole picture, and the patch inside it
-        size = [max(int(round(n * rng.uniform(self.crop, 1.0))), factor * self.patch) for n in target.shape[:2]]
-        size = [min(s, n) for s, n in zip(size, target.shape[:2], strict=True)]
-        corner = [int(rng.integers(n - s + 1)) for s, n in zip(size, target.shape[:2], strict=True)]
-        window = tuple(slice(c, c + s) for c, s in zip(corner, size, strict=True))
-        low, target = low[window], target[window]
-        side = [min(factor * self.patch, s) for s in size]
-        start = [int(rng.integers(s - p + 1)) for s, p in zip(size, side, strict=True)]
-        inside = tuple(slice(c, c + p) for c, p in zip(start, side, strict=True))
-        wanted = _pad(_shrink(target[inside].astype(np.float32) / 255, factor), self.patch)
-
+        window = [(max(round(n * rng.uniform(self.crop, 1.0)), factor * patch), n) for n in whole]
+        outer = _place(window, rng)
+        low, target = low[outer], target[outer]
+        size = target.shape[:2]
+        inner = _place([(factor * patch or n, n) for n in size], rng)
+        wanted = _shrink(_unit(target[inner]), factor)
         exposure = Exposure.draw(source, rng)
         if exposure is None:
-            shown = _pad(_shrink(low[inside].astype(np.float32) / 255, factor), self.patch)
-            return shown, wanted, _thumbnail(low)
-        part = (
-            start[0] / size[0],
-            start[1] / size[1],
-            (start[0] + side[0]) / size[0],
-            (start[1] + side[1]) / size[1],
-        )
-        shown = _pad(exposure(low[inside], rng, factor, part).astype(np.float32) / 255, self.patch)
-        return shown, wanted, _thumbnail(exposure(np.ascontiguousarray(low[::_SPARSE, ::_SPARSE]), rng))
+            shown = _shrink(_unit(low[inner]), factor)
+        else:
+            rows, columns = inner
+            part = (rows.start / size[0], columns.start / size[1], rows.stop / size[0], columns.stop / size[1])
+            shown = _unit(exposure(low[inner], rng, factor, part))
+        sample = {"low": pad_to(shown, patch), "target": pad_to(wanted, patch)}
+        if self.thumbnail:
+            if exposure is not None:
+                low = exposure(low[::_SPARSE, ::_SPARSE], rng)
+            sample["thumbnail"] = _thumbnail(low, self.thumbnail)
+        return sample
 
 
 class IndexSampler(Sampler[int]):
@@ -141,16 +148,14 @@ class IndexSampler(Sampler[int]):
         return (self.length - self.rank + self.ranks - 1) // self.ranks
 
 
-def whole_pictures(
-    source: Source, pair: Pair, store: PictureStore, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def whole_pictures(source: Source, pair: Pair, store: PictureStore, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """(low, target) of a source, uncropped: ``(3, H, W)`` float32 in [0, 1]."""
-    target = store[pair.target]
-    low = store[pair.low] if source.kind == "pairs" else target
+    target = store.get(pair.target, source.read)
+    low = store.get(pair.low, source.read) if source.kind == "pairs" else target
     exposure = Exposure.draw(source, rng)
     if exposure is not None:
         low = exposure(low, rng)
-    return _tensor(low.astype(np.float32) / 255), _tensor(target.astype(np.float32) / 255)
+    return _tensor(_unit(low)), _tensor(_unit(target))
 
 
 @dataclass(frozen=True)
@@ -168,13 +173,14 @@ class Exposure:
 
     def __call__(
         self,
-        picture: NDArray[np.uint8],
+        picture: NDArray[Any],
         rng: np.random.Generator,
         factor: int = 1,
         part: tuple[float, float, float, float] = (0, 0, 1, 1),
     ) -> NDArray[np.uint8]:
         """``part``: which part of the whole picture this is; see ``synthesis.darken``."""
-        linear = _shrink(synthesis.LINEAR_OF_BYTE[picture], factor)
+        linear = synthesis.LINEAR_OF_BYTE[picture] if picture.dtype == np.uint8 else synthesis.to_linear(picture)
+        linear = _shrink(linear, factor)
         if self.dark is not None:
             linear = synthesis.darken(linear, self.dark, part)
         if self.noise is not None:
@@ -186,6 +192,18 @@ def _tensor(picture: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
+def _place(sizes: list[tuple[int, int]], rng: np.random.Generator) -> tuple[slice, slice]:
+    """A random window of the wanted (size, of) rows and columns, or all where that is less."""
+    corners = [int(rng.integers(max(0, of - size) + 1)) for size, of in sizes]
+    rows, columns = (slice(c, min(c + size, of)) for c, (size, of) in zip(corners, sizes, strict=True))
+    return rows, columns
+
+
+def _unit(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """uint8 -> float32 in [0, 1]; float32 as it is."""
+    return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture
+
+
 def _shrink(picture: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     if factor == 1:
         return picture
@@ -194,14 +212,6 @@ def _shrink(picture: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     return blocks.mean((1, 3), dtype=np.float32)
 
 
-def _pad(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Mirrors at the bottom and right (edge included) up to ``size``, where a picture is smaller than the patch."""
-    missing = [max(0, size - n) for n in picture.shape[:2]]
-    if not any(missing):
-        return picture
-    return np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-
-
-def _thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
-    return F.adaptive_avg_pool2d(tensor, THUMBNAIL)[0].permute(1, 2, 0).numpy() / 255
+def _thumbnail(picture: NDArray[Any], size: int) -> NDArray[np.float32]:
+    planes = torch.from_numpy(_unit(picture)).permute(2, 0, 1)[None]
+    return F.adaptive_avg_pool2d(planes, size)[0].permute(1, 2, 0).numpy()

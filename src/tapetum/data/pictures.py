@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +13,37 @@ from numpy.typing import NDArray
 from tapetum.errors import InputError
 from tapetum.imaging import is_picture, read_picture
 
+Reader = Callable[[Path], NDArray[Any]]
+
 
 class PictureStore:
-    """Decoded 8-bit RGB pictures by path, each read once, at its first use."""
+    """Decoded pictures by path, each read once at its first use, as long as there is room.
 
-    def __init__(self) -> None:
-        self._pictures: dict[Path, NDArray[np.uint8]] = {}
+    Args:
+        limit: bytes to keep; pictures beyond it are read each time (default: half of the memory that is free now).
+    """
 
-    def __getitem__(self, path: Path) -> NDArray[np.uint8]:
-        """``(H, W, 3)`` uint8."""
-        if path not in self._pictures:
-            self._pictures[path] = load_rgb(path)
-        return self._pictures[path]
+    def __init__(self, limit: int | None = None) -> None:
+        self._pictures: dict[Path, NDArray[Any]] = {}
+        self._left = free_memory() // 2 if limit is None else limit
+
+    def get(self, path: Path, read: Reader) -> NDArray[Any]:
+        """``(H, W, 3)`` RGB as ``read`` gives it: uint8, or float32 in [0, 1]."""
+        if path in self._pictures:
+            return self._pictures[path]
+        picture = read(path)
+        if picture.nbytes <= self._left:
+            self._left -= picture.nbytes
+            self._pictures[path] = picture
+        return picture
+
+
+def free_memory() -> int:
+    """Bytes of memory that are available, or 4 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 * 2**30
 
 
 def load_rgb(path: Path) -> NDArray[np.uint8]:
@@ -35,7 +57,7 @@ def load_rgb(path: Path) -> NDArray[np.uint8]:
         pixels = np.rint(pixels / np.float32(257)).astype(np.uint8)
     elif pixels.dtype != np.uint8:
         pixels = np.rint(np.clip(pixels, 0, 1) * np.float32(255)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -1,6 +1,8 @@
-"""OpenCV's ``INTER_LINEAR`` resize, bit for bit: SID, SMID and SDSD are trained and scored on pictures resized by it."""
+"""OpenCV's ``INTER_LINEAR`` resize, bit for bit: SID, SMID and SDSD are trained and scored on what it makes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ _BITS = 11
 _ONE = 1 << _BITS
 
 
-def resize_bilinear(image: NDArray[np.generic], width: int, height: int) -> NDArray[np.generic]:
+def resize_bilinear(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """``(H, W, C)`` uint8 or float32 to ``(height, width, C)`` of the same type.
 
     Half-pixel centres, no smoothing when shrinking. 8-bit pictures are computed in OpenCV's fixed point, whose shifts
@@ -41,7 +43,7 @@ def _samples(old: int, new: int) -> _Samples:
     return index.clip(0, old - 1), (index + 1).clip(0, old - 1), position - first
 
 
-def _fixed_point(image: NDArray[np.generic], rows: _Samples, columns: _Samples) -> NDArray[np.uint8]:
+def _fixed_point(image: NDArray[Any], rows: _Samples, columns: _Samples) -> NDArray[np.uint8]:
     left, right, f_column = columns
     p, q = (w[:, None] for w in _integer_weights(f_column))
     across = p * image[:, left].astype(np.int32) + q * image[:, right].astype(np.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tapetum.data import pairs as lists
+from tapetum.data.layouts import LAYOUTS, read_picture_file
 from tapetum.data.patches import IndexSampler, PatchDataset, Source, whole_pictures
-from tapetum.data.pictures import PictureStore
+from tapetum.data.pictures import PictureStore, Reader, load_rgb
 from tapetum.training.recipe import (
     CsvList,
+    DataSetList,
     FolderList,
-    PictureList,
     Recipe,
     SourceSection,
     SplitList,
@@ -40,41 +41,45 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
     """
     training, held = [], []
     for section in recipe.data.sources:
-        train, validation = lists.hold_out(_list(section, Path(recipe.data.root)), section.hold_out)
-        shared = {
-            "kind": section.kind,
-            "noise": section.noise,
-            "stops": section.stops,
-        }
+        pairs, read, turns = _list(section, Path(recipe.data.root))
+        train, validation = lists.hold_out(pairs, section.hold_out)
+        common = Source((), section.weight, section.kind, section.noise, section.stops, read=read, turns=turns)
         if section.weight > 0:
-            training.append(Source(train, section.weight, shrink=section.shrink, **shared))
+            training.append(replace(common, pairs=train, shrink=section.shrink))
         if validation and section.validate_at_most:
             count = min(section.validate_at_most, len(validation))
             chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
-            held.append(Held(section.name, Source(chosen, **shared)))
+            held.append(Held(section.name, replace(common, pairs=chosen)))
     return training, held
 
 
-def _list(section: SourceSection, root: Path) -> list[lists.Pair]:
+def _list(section: SourceSection, root: Path) -> tuple[list[lists.Pair], Reader, bool]:
+    """The pairs of a source, how their files are read, and whether they may be turned."""
     pictures = section.pictures
+    if isinstance(pictures, DataSetList):
+        layout = LAYOUTS[pictures.name]
+        # pictures stay in 8 bit in memory: a quarter of the room
+        read = load_rgb if layout.read is read_picture_file else layout.read
+        return layout.pairs(root / pictures.folder, "train"), read, layout.turns
     if isinstance(pictures, SplitList):
-        return lists.pairs_of_split(root / pictures.file, pictures.key)
-    if isinstance(pictures, CsvList):
-        return lists.pairs_of_csv(root / pictures.file, root / pictures.folder)
-    if isinstance(pictures, FolderList):
+        pairs = lists.pairs_of_split(root / pictures.file, pictures.key)
+    elif isinstance(pictures, CsvList):
+        pairs = lists.pairs_of_csv(root / pictures.file, root / pictures.folder)
+    elif isinstance(pictures, FolderList):
         scenes = lists.scenes_of_split(root / pictures.scenes, pictures.prefix) if pictures.scenes else None
-        return lists.pairs_of_folders(root / pictures.low, root / pictures.target, scenes)
-    assert isinstance(pictures, PictureList)
-    return lists.pairs_of_pictures(root / pictures.folder)
+        pairs = lists.pairs_of_folders(root / pictures.low, root / pictures.target, scenes)
+    else:
+        pairs = lists.pairs_of_pictures(root / pictures.folder)
+    return pairs, load_rgb, True
 
 
 def training_loader(
-    recipe: Recipe, sources: list[Source], position: Callable[[], int], rank: int, ranks: int
+    recipe: Recipe, sources: list[Source], thumbnail: int, position: Callable[[], int], rank: int, ranks: int
 ) -> DataLoader[dict[str, Tensor]]:
-    """Batches from step ``position()`` on."""
+    """Batches from step ``position()`` on, with thumbnails of that size (0: none)."""
     data = recipe.data
     length = recipe.run.steps * data.batch * ranks
-    dataset = PatchDataset(sources, data.patch, recipe.run.seed, length, data.crop)
+    dataset = PatchDataset(sources, data.patch, recipe.run.seed, length, data.crop, thumbnail)
     sampler = IndexSampler(length, lambda: position() * data.batch * ranks, rank, ranks)
     return DataLoader(
         dataset,

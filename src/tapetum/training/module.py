@@ -16,7 +16,7 @@ from tapetum.data.augmentation import draw_mixup, mixup
 from tapetum.imaging import Picture, write_picture
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import Recipe
-from tapetum.training.schedules import cosine_restart_cyclic, warm_up
+from tapetum.training.schedules import warm_up
 
 
 class TrainingModule(pl.LightningModule):
@@ -53,14 +53,7 @@ class TrainingModule(pl.LightningModule):
     def rate(self, iteration: int) -> float:
         """Learning rate of the 1-based ``iteration``."""
         schedule, base = self.recipe.schedule, self.recipe.optimiser.rate
-        rate = cosine_restart_cyclic(
-            iteration,
-            base,
-            schedule.periods,
-            schedule.weights or [1.0] * len(schedule.periods),
-            schedule.minima or [0.0] * len(schedule.periods),
-        )
-        return warm_up(iteration, base, schedule.warmup, rate)
+        return warm_up(iteration, base, schedule.warmup, schedule.rate(iteration, base, self.recipe.run.steps))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         for group in self.trainer.optimizers[0].param_groups:

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tapetum.data.layouts import LAYOUTS
 from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES
+from tapetum.training import schedules
 
 
 class Section(BaseModel):
@@ -53,11 +55,25 @@ class PictureList(Section):
     folder: str
 
 
+class DataSetList(Section):
+    """The training split of one of the field's data sets, as it lies on disk; names: ``tapetum.data.layouts``."""
+
+    layout: Literal["data_set"]
+    name: str
+    folder: str
+
+    @model_validator(mode="after")
+    def _known(self) -> DataSetList:
+        if self.name not in LAYOUTS:
+            raise ValueError(f"unknown data set {self.name!r}, choose from {', '.join(LAYOUTS)}")
+        return self
+
+
 class SourceSection(Section):
     """One source of samples; see ``tapetum.data.patches.Source``."""
 
     name: str
-    pictures: Annotated[SplitList | CsvList | FolderList | PictureList, Field(discriminator="layout")]
+    pictures: Annotated[SplitList | CsvList | FolderList | PictureList | DataSetList, Field(discriminator="layout")]
     kind: Literal["pairs", "identity", "darken"] = "pairs"
     weight: Annotated[float, Field(ge=0)] = 1.0
     noise: Annotated[float, Field(ge=0)] = 0.0
@@ -71,7 +87,8 @@ class SourceSection(Section):
 
 class DataSection(Section):
     root: str = "."
-    patch: Annotated[int, Field(ge=16)] = 128
+    patch: Annotated[int, Field(ge=16)] | None = 128
+    """Side in pixels; null: whole pictures."""
     batch: Annotated[int, Field(ge=1)] = 8
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
@@ -88,22 +105,63 @@ class OptimiserSection(Section):
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
 
 
-class ScheduleSection(Section):
-    """``cosine_restarts``: ``periods`` with ``weights`` and ``minima`` as in the field's option files; the rate rises
-    linearly over ``warmup`` steps first."""
+class CosineRestarts(Section):
+    """Cosine cycles of ``periods`` steps, each from the base rate (times its weight) to its minimum.
 
-    periods: list[int]
+    A minimum above the base rate makes a cycle rise, as the published recipes have it.
+    """
+
+    kind: Literal["cosine_restarts"] = "cosine_restarts"
+    periods: Annotated[list[int], Field(min_length=1)]
     weights: list[float] | None = None
     minima: list[float] | None = None
     warmup: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _same_length(self) -> ScheduleSection:
+    def _same_length(self) -> CosineRestarts:
         for name in ("weights", "minima"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.periods):
                 raise ValueError(f"{name} must have as many entries as periods ({len(self.periods)})")
         return self
+
+    def rate(self, iteration: int, base: float, total: int) -> float:
+        ones, zeros = [1.0] * len(self.periods), [0.0] * len(self.periods)
+        return schedules.cosine_restart_cyclic(
+            iteration, base, self.periods, self.weights or ones, self.minima or zeros
+        )
+
+
+class MultiStep(Section):
+    """The rate times ``gamma`` at each milestone."""
+
+    kind: Literal["multi_step"]
+    milestones: list[int]
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def rate(self, iteration: int, base: float, total: int) -> float:
+        return schedules.multi_step(iteration, base, self.milestones, self.gamma)
+
+
+class Linear(Section):
+    """The rate falls to zero over the whole training."""
+
+    kind: Literal["linear"]
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def rate(self, iteration: int, base: float, total: int) -> float:
+        return schedules.linear(iteration, base, total)
+
+
+class Vibrate(Section):
+    """The toolbox's saw-tooth schedule."""
+
+    kind: Literal["vibrate"]
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def rate(self, iteration: int, base: float, total: int) -> float:
+        return schedules.vibrate(iteration, base, total)
 
 
 class RunSection(Section):
@@ -131,7 +189,7 @@ class Recipe(Section):
     objective: dict[str, Any] = {}
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
-    schedule: ScheduleSection
+    schedule: Annotated[CosineRestarts | MultiStep | Linear | Vibrate, Field(discriminator="kind")]
     run: RunSection
 
     @model_validator(mode="after")
@@ -160,7 +218,9 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
     if not path.is_file():
         bundled = resources.files("tapetum") / "recipes" / f"{source}.yaml"
         if not bundled.is_file():
-            raise UsageError(f"{source}: no such recipe file, and no bundled recipe (there are {', '.join(list_recipes())})")
+            raise UsageError(
+                f"{source}: no such recipe file, and no bundled recipe (there are {', '.join(list_recipes())})"
+            )
         path = Path(str(bundled))
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

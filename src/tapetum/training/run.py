@@ -83,8 +83,12 @@ class RecipeData(pl.LightningDataModule):
     def train_dataloader(self) -> Any:
         trainer = self.trainer
         assert trainer is not None
+        module = trainer.lightning_module
+        assert isinstance(module, TrainingModule)
+        properties = module.network.properties
+        thumbnail = properties.thumbnail_size if properties.context == "thumbnail" else 0
         return training_loader(
-            self.recipe, self.sources, lambda: trainer.global_step, trainer.global_rank, trainer.world_size
+            self.recipe, self.sources, thumbnail, lambda: trainer.global_step, trainer.global_rank, trainer.world_size
         )
 
     def val_dataloader(self) -> Any:

@@ -50,7 +50,7 @@ class Twilight(nn.Module):
         self.properties = Properties(
             size_multiple=8,
             minimum_size=8,
-            receptive_field=72,
+            receptive_field=64,
             context="thumbnail",
             thumbnail_size=THUMBNAIL,
             bytes_per_pixel=200,

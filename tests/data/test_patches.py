@@ -1,0 +1,116 @@
+"""Patches are a pure function of seed and index, and low and target stay aligned."""
+
+import numpy as np
+import pytest
+import torch
+
+from tapetum.data.pairs import Pair, pairs_of_pictures
+from tapetum.data.patches import IndexSampler, PatchDataset, Source
+from tapetum.data.pictures import PictureStore
+from tapetum.imaging import Picture, write_picture
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("low", "high"):
+        (tmp_path / side).mkdir()
+    pairs = []
+    for name, shape in (("a", (60, 80)), ("b", (40, 33)), ("small", (12, 50))):
+        target = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        low, high = tmp_path / "low" / f"{name}.png", tmp_path / "high" / f"{name}.png"
+        write_picture(Picture(target), high)
+        write_picture(Picture((target // 4).astype(np.uint8)), low)
+        pairs.append(Pair(name, low, high, name))
+    return pairs
+
+
+def make(pairs, **options):
+    source = {k: options.pop(k) for k in ("kind", "noise", "shrink", "stops") if k in options}
+    return PatchDataset([Source(pairs, **source)], patch=16, seed=3, length=50, thumbnail=64, **options)
+
+
+def test_low_and_target_stay_aligned(pictures):
+    for sample in (make(pictures, crop=0.5)[i] for i in range(30)):
+        assert sample["low"].shape == sample["target"].shape == (3, 16, 16)
+        assert sample["thumbnail"].shape == (3, 64, 64)
+        low, target = (sample[k] * 255 for k in ("low", "target"))
+        assert torch.equal(low.round(), torch.div(target.round(), 4, rounding_mode="floor"))
+
+
+def test_samples_depend_on_seed_and_index_alone(pictures):
+    first, second = make(pictures, noise=1.0), make(pictures, noise=1.0)
+    backwards = [second[i] for i in reversed(range(10))][::-1]
+    for i in range(10):
+        for key, value in first[i].items():
+            assert torch.equal(value, backwards[i][key])
+    assert not torch.equal(first[0]["low"], first[1]["low"])
+
+
+def test_global_random_state_is_left_alone(pictures):
+    np.random.seed(0)
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    make(pictures, noise=1.0, kind="darken")[4]
+    assert np.array_equal(before[0], np.random.get_state()[1])
+    assert torch.equal(before[1], torch.get_rng_state())
+
+
+def test_identity_wants_its_input_back(pictures):
+    sample = make(pictures, kind="identity")[0]
+    assert torch.equal(sample["low"], sample["target"])
+
+
+def test_darkened_pictures_are_darker_and_their_thumbnail_too(pictures):
+    dataset = make(pictures, kind="darken", noise=0.5, stops=(3.0, 4.0))
+    for sample in (dataset[i] for i in range(10)):
+        assert sample["low"].mean() < 0.6 * sample["target"].mean()
+        assert abs(sample["thumbnail"].mean() - sample["low"].mean()) < 0.12
+        assert 0 <= sample["low"].min() <= sample["low"].max() <= 1
+
+
+def test_thumbnail_is_the_area_mean_of_the_window(pictures):
+    source = Source(pictures[:1])
+    sample = PatchDataset([source], patch=16, seed=0, length=1, thumbnail=64, geometry=False)[0]
+    from tapetum.data.pictures import load_rgb
+
+    low = torch.from_numpy(load_rgb(pictures[0].low)).permute(2, 0, 1)[None].float() / 255
+    expected = torch.nn.functional.adaptive_avg_pool2d(low, 64)[0]
+    torch.testing.assert_close(sample["thumbnail"], expected, atol=1e-6, rtol=0)
+
+
+def test_shrinking_averages_blocks(tmp_path):
+    write_picture(Picture(np.full((64, 64, 3), 90, np.uint8)), tmp_path / "flat.png")
+    dataset = make(pairs_of_pictures(tmp_path), kind="identity", shrink=2)
+    for i in range(8):
+        assert torch.all((dataset[i]["low"] * 255).round() == 90)
+
+
+def test_whole_pictures_and_flips_only(pictures):
+    source = Source(pictures[:1], turns=False)
+    samples = [PatchDataset([source], patch=None, seed=1, length=40)[i] for i in range(40)]
+    assert {tuple(s["low"].shape) for s in samples} == {(3, 60, 80)}
+    assert len({s["low"].numpy().tobytes() for s in samples}) == 4
+    assert "thumbnail" not in samples[0]
+
+
+def test_a_full_store_reads_again(pictures):
+    reads = []
+
+    def read(path):
+        reads.append(path)
+        return np.zeros((10, 10, 3), np.uint8)
+
+    store = PictureStore(limit=700)
+    for path in (pictures[0].low, pictures[1].low, pictures[2].low) * 2:
+        store.get(path, read)
+    assert len(reads) == 4  # two fit (600 bytes); the third is read twice
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("start", [0, 7])
+def test_sampler_goes_on_from_its_position(ranks, start):
+    samplers = [IndexSampler(20, lambda: start, rank, ranks) for rank in range(ranks)]
+    drawn = [list(s) for s in samplers]
+    assert sorted(i for indices in drawn for i in indices) == list(range(start, 20))
+    assert [len(s) for s in samplers] == [len(range(r, 20, ranks)) for r in range(ranks)]

@@ -1,0 +1,79 @@
+"""Recipes are validated strictly, and every mistake is one line that says where."""
+
+import pytest
+import yaml
+
+from tapetum.errors import UsageError
+from tapetum.training.recipe import list_recipes, load_recipe
+
+SMALL = {
+    "name": "small",
+    "method": "twilight",
+    "config": "tiny",
+    "data": {"patch": 32, "sources": [{"name": "a", "pictures": {"layout": "pictures", "folder": "x"}}]},
+    "schedule": {"kind": "cosine_restarts", "periods": [10]},
+    "run": {"steps": 10},
+}
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_bundled_recipes_are_valid(name):
+    assert load_recipe(name).name == name
+
+
+def test_overrides_reach_any_depth(small):
+    recipe = load_recipe(small, ["run.steps=5", "data.sources.0.weight=2.5", "optimiser.betas=[0.8, 0.9]"])
+    assert (recipe.run.steps, recipe.data.sources[0].weight, recipe.optimiser.betas) == (5, 2.5, (0.8, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("run.setps=5", "run.setps: unknown key"),
+        ("run.steps=many", "run.steps: .*valid integer.*got 'many'"),
+        ("run.steps=0", "run.steps: .*greater than or equal to 1, got 0"),
+        ("method=foo", "unknown 'foo', choose from twilight"),
+        ("data.sources=[]", "data.sources: .*at least 1 item"),
+        ("data.sources.3.weight=1", "data.sources has entries 0 to 0"),
+        ("data.sources.0.pictures.layout=zip", "data.sources.0.pictures: .*'zip'"),
+        ("run.steps.more=1", "run.steps is a value, not a section"),
+        ("run.steps", "write key=value"),
+        ("schedule.minima=[1, 2]", "minima must have as many entries as periods"),
+        ("schedule.kind=magic", "schedule: .*'magic'"),
+        ("name=../evil", "name: .*pattern"),
+    ],
+)
+def test_mistakes_are_named(small, override, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        load_recipe(small, [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "a recipe is a mapping"),
+        ("- 1\n- 2\n", "a recipe is a mapping of keys to values, this is list"),
+        ("name: [1\nb: 2", "line 2: not valid YAML"),
+        ("name: x\n", "method: is missing"),
+        (b"\xff\xfe\x00", "cannot be read|not valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path, text, says):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError, match=says) as caught:
+        load_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_lists_those_there_are():
+    with pytest.raises(UsageError, match=r"no bundled recipe .*default"):
+        load_recipe("nothing")

@@ -1,0 +1,123 @@
+"""Training end to end on small pictures: it learns, it writes what it says, and it resumes exactly."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tapetum.data.pictures import load_rgb
+from tapetum.errors import InputError
+from tapetum.imaging import Picture, write_picture
+from tapetum.training.module import scores as scores_of
+from tapetum.training.recipe import load_recipe
+from tapetum.training.run import train
+from tapetum.weights.loading import load_model, read_state_dict
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        ramp = np.linspace(40, 220, 48)[:, None, None] * np.ones((48, 56, 3))
+        picture = np.clip(ramp + rng.normal(0, 20, (1, 1, 3)) + rng.normal(0, 5, ramp.shape), 0, 255)
+        for side, factor in (("low", 0.2), ("high", 1.0)):
+            (tmp_path / "data" / side).mkdir(parents=True, exist_ok=True)
+            write_picture(Picture((picture * factor).astype(np.uint8)), tmp_path / "data" / side / f"{i}.png")
+    recipe = {
+        "name": "small",
+        "method": "twilight",
+        "config": "tiny",
+        "data": {
+            "root": str(tmp_path / "data"),
+            "patch": 32,
+            "batch": 2,
+            "crop": 0.8,
+            "mixup": 1.2,
+            "sources": [
+                {
+                    "name": "pairs",
+                    "pictures": {"layout": "folders", "low": "low", "target": "high"},
+                    "hold_out": 0.34,
+                },
+                {"name": "dark", "kind": "darken", "noise": 0.5, "pictures": {"layout": "pictures", "folder": "high"}},
+            ],
+        },
+        "optimiser": {"name": "adamw", "rate": 3e-3, "clip_norm": 1.0},
+        "schedule": {"kind": "cosine_restarts", "periods": [12], "warmup": 2},
+        "run": {
+            "steps": 12,
+            "ema": 0.5,
+            "validate_every": 6,
+            "save_every": 4,
+            "log_every": 2,
+            "threads": 1,
+            "devices": 1,
+            "folder": str(tmp_path / "runs"),
+        },
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def test_it_learns_and_writes_what_it_says(recipe_file, tmp_path, capsys):
+    weights = train(load_recipe(recipe_file, ["run.steps=60", "schedule.periods=[60]", "run.validate_every=20"]))
+    folder = tmp_path / "runs" / "small"
+    assert weights == folder / "weights.safetensors"
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert len(list((folder / "samples").glob("pairs-*.jpg"))) == 2 * 3  # pictures x validations
+    with (folder / "logs" / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    scores = [float(r["val/pairs/psnr"]) for r in rows if r.get("val/pairs/psnr")]
+    lows, targets = (torch.from_numpy(load_rgb(tmp_path / "data" / s / "0.png")) / 255 for s in ("low", "high"))
+    assert scores[-1] > scores_of(lows, targets)["psnr"] + 3
+    network = load_model(weights)
+    assert network.config == load_model(weights, method="twilight").config
+    printed = capsys.readouterr().out
+    assert "step 60/60" in printed
+    assert "validation at 60" in printed
+
+
+def test_resumed_is_the_same_as_uninterrupted(recipe_file, tmp_path):
+    whole = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/whole"]))
+    # the schedule belongs to all 12 steps; the first run just ends early
+    train(load_recipe(recipe_file, [f"run.folder={tmp_path}/parts", "run.steps=8"]))
+    parts = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/parts"]))
+    a, b = read_state_dict(whole), read_state_dict(parts)
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed(recipe_file, tmp_path):
+    whole = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/whole", "run.steps=400", "run.save_every=10"]))
+    command = [sys.executable, "-m", "tapetum", "train", str(recipe_file)]
+    command += [f"run.folder={tmp_path}/killed", "run.steps=400", "run.save_every=10"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = tmp_path / "killed" / "small" / "checkpoints" / "last.ckpt"
+    while not last.is_file():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "small" / "weights.safetensors").exists()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stdout
+    a, b = (read_state_dict(p) for p in (whole, tmp_path / "killed" / "small" / "weights.safetensors"))
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
+
+
+def test_missing_pictures_are_said_first(recipe_file, tmp_path):
+    with pytest.raises(InputError, match="nowhere/low: no such folder of pictures"):
+        train(load_recipe(recipe_file, ["data.root=nowhere"]))
+    assert not (tmp_path / "runs" / "small" / "checkpoints").exists()
