@@ -1,0 +1,50 @@
+# make demo    enhance the sample pictures with the bundled model (core install, no torch)
+# make test    lint, types and tests            make test-slow    also the tests that take minutes
+# make bench   speed and memory                 make clean        remove what make made
+#
+# PYTHON=python3.12 chooses the interpreter; TORCH=torch chooses another build or version of torch for the tests
+# (pip's own settings say from where, for instance PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu).
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread for each of the test workers: more only get in each other's way
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+SAMPLES := src/tapetum/assets/samples
+
+.PHONY: demo check test test-slow bench clean
+
+demo: $(VENV)/core.stamp
+	$(BIN)/tapetum enhance $(SAMPLES) -o demo --compare --overwrite
+	@echo "The results are in $(CURDIR)/demo: look at the pictures *-compare.jpg"
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python src
+
+test: check
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-slow: check
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks
+
+$(VENV)/core.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,197 @@
+"""Which pictures a command line means, and where each result goes. Touches no pixels."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.cli.console import printable
+from tapetum.errors import InputError, UsageError
+from tapetum.imaging.formats import WRITTEN, is_picture, output_suffix, written_format
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to enhance.
+
+    Attributes:
+        source: the picture's file.
+        output: where the enhanced picture goes.
+        comparison: where the before/after picture goes, or None.
+    """
+
+    source: Path
+    output: Path
+    comparison: Path | None = None
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How an output is named.
+
+    Attributes:
+        suffix: put behind the name when the output lies beside its source.
+        ending: ".jpg" and so on for another format than the source's, else None.
+        compare: also name a before/after picture.
+    """
+
+    suffix: str = "-enhanced"
+    ending: str | None = None
+    compare: bool = False
+
+    def job(self, source: Path, folder: Path, suffix: str) -> Job:
+        output = folder / f"{source.stem}{suffix}{self.ending or output_suffix(source)}"
+        return self.with_comparison(Job(source, output))
+
+    def with_comparison(self, job: Job) -> Job:
+        comparison = job.output.with_name(f"{job.output.stem}-compare.jpg") if self.compare else None
+        return Job(job.source, job.output, comparison)
+
+
+def plan(
+    inputs: list[str], out: str | None, naming: Naming, recursive: bool = False
+) -> tuple[list[Job], list[tuple[str, InputError]]]:
+    """The jobs of a command line, in order and without repetition, and the inputs that name nothing usable.
+
+    Args:
+        inputs: files, folders, or patterns with ``*``, ``?``, ``[...]``, ``**`` (for shells that leave them alone).
+        out: None: beside each source, with ``naming.suffix``. A file name (known by its ending): for one input file.
+            Otherwise a folder, in which the names, and below an input folder its subfolders, are kept.
+        recursive: look into the folders of folders, too.
+
+    Raises:
+        UsageError: an output is an input, two inputs have one output, or ``out`` cannot hold the results.
+    """
+    sources: dict[Path, Path] = {}  # absolute source -> folder below OUT
+    failures: list[tuple[str, InputError]] = []
+    for text in inputs:
+        try:
+            found = list(find(text, recursive, naming, out))
+        except InputError as error:
+            failures.append((text, error))
+            continue
+        for source, below in found:
+            sources.setdefault(Path(os.path.abspath(source)), below)
+    single = len(inputs) == 1 and len(sources) == 1 and is_file(Path(inputs[0]))
+    jobs = [place(source, below, out, naming, single) for source, below in sources.items()]
+    check(jobs)
+    return jobs, failures
+
+
+def place(source: Path, below: Path, out: str | None, naming: Naming, single: bool) -> Job:
+    if out is None:
+        return naming.job(source, source.parent, naming.suffix)
+    path = Path(out)
+    if is_folder(path) or out.endswith(("/", os.sep)) or not ((path.suffix and single) or is_picture(path)):
+        if is_file(path):
+            raise UsageError(f"-o {printable(out)} is a file, but the results need a folder")
+        return naming.job(source, path / below, "")
+    if not single:
+        raise UsageError(f"-o {printable(out)} names one file, but there are several inputs: give a folder")
+    container = written_format(path.suffix)
+    if container is None:
+        known = ", ".join(suffixes[0] for suffixes in WRITTEN.values())
+        raise UsageError(
+            f"-o {printable(out)}: cannot write this kind of file: choose {known}, or end a folder's name with /"
+        )
+    if naming.ending and container != written_format(naming.ending):
+        raise UsageError(f"-o {printable(out)} and --format {naming.ending[1:]} contradict each other")
+    return naming.with_comparison(Job(source, path))
+
+
+def check(jobs: list[Job]) -> None:
+    """Refuse a plan that would overwrite a source or write a file twice, before anything is done."""
+    sources = {same_file_key(job.source): job.source for job in jobs}
+    written: dict[object, Path] = {}
+    for job in jobs:
+        for path in filter(None, (job.output, job.comparison)):
+            key = same_file_key(path)
+            if key in sources:
+                raise UsageError(
+                    f"the output {printable(path)} is the input {printable(sources[key])}:"
+                    " choose another -o or --suffix"
+                )
+            if key in written:
+                raise UsageError(
+                    f"{printable(written[key])} and {printable(job.source)} would both be written to {printable(path)}:"
+                    " enhance them in two runs or into two folders"
+                )
+            written[key] = job.source
+
+
+def same_file_key(path: Path) -> object:
+    """Equal for two names of one file: by inode where it exists (links, case-insensitive disks), else by name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.normcase(os.path.realpath(path))
+    return status.st_dev, status.st_ino
+
+
+def find(text: str, recursive: bool, naming: Naming, out: str | None) -> Iterator[tuple[Path, Path]]:
+    """The pictures that one argument names, each with its folder below the argument's.
+
+    Raises:
+        InputError: it names nothing, or a folder without pictures.
+    """
+    path = Path(text)
+    if is_file(path):
+        yield path, Path()
+    elif is_folder(path):
+        yield from checked(walk(path, recursive, naming, out), f"no pictures in the folder {printable(path)}")
+    elif glob.has_magic(text):
+        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
+        pictures = ((match, Path()) for match in matches if match.is_file() and not is_own(match, naming, out))
+        yield from checked(pictures, f"nothing matches {printable(text)}")
+    else:
+        raise InputError(f"no such file or folder: {printable(text)}")
+
+
+def checked(found: Iterator[tuple[Path, Path]], otherwise: str) -> Iterator[tuple[Path, Path]]:
+    empty = True
+    for item in found:
+        empty = False
+        yield item
+    if empty:
+        raise InputError(otherwise)
+
+
+def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterator[tuple[Path, Path]]:
+    """Pictures (by their ending) in a folder. Follows links, but enters each real folder once, so loops end."""
+    entered = {os.path.realpath(top)}
+    own = None if out is None else os.path.realpath(out)
+    for folder, subfolders, names in os.walk(top, followlinks=True):
+        here = Path(folder)
+        kept = []
+        for name in sorted(subfolders):
+            real = os.path.realpath(here / name)
+            if recursive and real not in entered and real != own and not name.startswith("."):
+                entered.add(real)
+                kept.append(name)
+        subfolders[:] = kept
+        for name in sorted(names):
+            path = here / name
+            if is_picture(path) and not name.startswith(".") and not is_own(path, naming, out):
+                yield path, here.relative_to(top)
+
+
+def is_own(path: Path, naming: Naming, out: str | None) -> bool:
+    """Written by an earlier run beside its source: in a walk that is no input."""
+    return out is None and path.stem.endswith((naming.suffix, f"{naming.suffix}-compare"))
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long for the disk, or with a zero byte
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,71 @@
+"""What the commands share: exit codes, and lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
+
+
+@dataclass
+class Settings:
+    """Options that hold for every command."""
+
+    debug: bool = False
+
+
+settings = Settings()
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """A file name or message on one line, whatever bytes it has: undecodable and control characters are replaced."""
+    text = os.fsencode(text).decode("utf-8", "replace") if isinstance(text, os.PathLike) else text
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.splitlines()))
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr: stdout is for results."""
+    encoding = sys.stderr.encoding or "utf-8"
+    print(printable(line).encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout; ASCII only, so that any file name survives any terminal."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout: as wide as the terminal, and in full where stdout is no terminal."""
+    console_for(sys.stdout).print(table)
+
+
+def console_for(stream: Any) -> Console:
+    from rich.console import Console
+
+    width = None if stream.isatty() else 160
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr, shown only where that is a terminal. Use it as a context manager."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console_for(sys.stderr),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

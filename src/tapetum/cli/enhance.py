@@ -1,0 +1,211 @@
+"""``tapetum enhance``: dark pictures in, good pictures out."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings
+from tapetum.errors import TapetumError, TapetumWarning, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tapetum.cli.batch import Job
+    from tapetum.enhancer import Enhancer
+
+
+class Format(str, Enum):
+    """Formats that can be written, by their usual ending."""
+
+    jpg = "jpg"
+    png = "png"
+    tif = "tif"
+    webp = "webp"
+
+
+def enhance(
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, or patterns such as 'night/*.jpg'.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="A folder, or a file for one picture. Default: beside the input."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures whose output exists.")] = False,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="0: unchanged, 1: the full effect.")] = 1.0,
+    compare: Annotated[bool, typer.Option("--compare", help="Also write a before/after picture.")] = False,
+    model: Annotated[str, typer.Option(help="A name that 'tapetum models' lists, or an .onnx file.")] = "default",
+    weights: Annotated[Path | None, typer.Option(help="A file of weights for the model.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    memory: Annotated[str | None, typer.Option(help="Working memory, such as 1.5GB. Default: what is free.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger pictures. Default: 200 million.", show_default=False)
+    ] = None,
+    format: Annotated[Format | None, typer.Option(help="Format of the results. Default: the input's.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP. Default: 95.")] = None,
+    suffix: Annotated[str, typer.Option(help="Put behind the name of results beside the input.")] = "-enhanced",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all pictures.")] = False,
+) -> None:
+    """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was."""
+    from tapetum.cli.batch import Naming, plan
+
+    if not suffix or "/" in suffix or "\\" in suffix:
+        raise UsageError(f"--suffix {suffix!r}: give some characters without a folder separator, such as -enhanced")
+    naming = Naming(suffix, f".{format.value}" if format else None, compare)
+    jobs, unusable = plan(inputs, output, naming, recursive)
+    summary = Summary()
+    for text, error in unusable:
+        summary.fail({"input": printable(text), "output": None}, error)
+    todo = [job for job in jobs if overwrite or not exists(job.output)]
+    for job in jobs:
+        if job not in todo:
+            summary.add(job, "skipped")
+    begin = time.perf_counter()
+    with warnings_as_lines():
+        if todo:
+            enhancer = make_enhancer(model, weights, device, memory, strength)
+            summary.engine = enhancer.engine.name
+            run(todo, enhancer, summary, max_pixels, quality)
+    summary.seconds = time.perf_counter() - begin
+    if as_json:
+        print_json(summary.as_dict())
+    summary.tell(len(jobs) + len(unusable))
+    raise typer.Exit(summary.exit_code)
+
+
+def make_enhancer(model: str, weights: Path | None, device: str, memory: str | None, strength: float) -> Enhancer:
+    from tapetum.enhancer import Enhancer
+
+    return Enhancer(model, weights=weights, device=device, memory=memory, strength=strength)
+
+
+def run(
+    jobs: list[Job], enhancer: Enhancer, summary: Summary, max_pixels: int | None = None, quality: int | None = None
+) -> None:
+    """Every job; one that fails is noted and the next begins. Ctrl-C ends it between whole files."""
+    with progress_bar() as bar:
+        task = bar.add_task("enhancing", total=len(jobs))
+        for job in jobs:
+            bar.update(task, description=printable(job.source.name))
+            begin = time.perf_counter()
+            try:
+                do(job, enhancer, max_pixels, quality)
+            except KeyboardInterrupt:
+                summary.stopped = True
+                return
+            except Exception as error:
+                if not isinstance(error, TapetumError) and settings.debug:
+                    raise
+                summary.fail({"input": printable(job.source), "output": printable(job.output)}, error)
+            else:
+                summary.add(job, "done", time.perf_counter() - begin)
+            bar.advance(task)
+
+
+def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None) -> None:
+    from tapetum.errors import InputError
+    from tapetum.imaging import MAX_PIXELS, read_picture, write_picture
+
+    picture = read_picture(job.source, max_pixels=max_pixels or MAX_PIXELS)
+    enhanced = picture.with_pixels(enhancer(picture.pixels))
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{job.output.parent}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+    if job.comparison:
+        from tapetum.imaging.comparison import side_by_side
+
+        write_picture(side_by_side({"before": picture.pixels, "after": enhanced.pixels}), job.comparison)
+    # Last: its presence says that the job is finished
+    write_picture(enhanced, job.output, quality=quality)
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the disk: writing will say so
+        return False
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Our warnings as lines on stderr, each time they occur; others keep their ways."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TapetumWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+            if issubclass(category, TapetumWarning):
+                say(f"warning: {message}")
+            else:
+                usual(message, category, *place, **options)
+
+        warnings.showwarning = show
+        yield
+
+
+@dataclass
+class Summary:
+    """What became of each picture."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    engine: str | None = None
+    seconds: float = 0.0
+    stopped: bool = False
+
+    def add(self, job: Job, status: str, seconds: float | None = None) -> None:
+        entry: dict[str, Any] = {"input": printable(job.source), "output": printable(job.output)}
+        if job.comparison and status == "done":
+            entry["comparison"] = printable(job.comparison)
+        entry["status"] = status
+        if seconds is not None:
+            entry["seconds"] = round(seconds, 3)
+        self.files.append(entry)
+
+    def fail(self, entry: dict[str, Any], error: Exception) -> None:
+        text = str(error)
+        if not isinstance(error, TapetumError):
+            text = f"{entry['input']}: unexpected {type(error).__name__}: {error} ('tapetum --debug ...' shows where)"
+        self.files.append({**entry, "status": "failed", "error": printable(text)})
+        say(f"error: {text}")
+
+    def count(self, status: str) -> int:
+        return sum(entry["status"] == status for entry in self.files)
+
+    @property
+    def exit_code(self) -> int:
+        return STOPPED if self.stopped else FAILED if self.count("failed") else DONE
+
+    def as_dict(self) -> dict[str, Any]:
+        counts = {status: self.count(status) for status in ("done", "skipped", "failed")}
+        return {
+            **counts,
+            "stopped": self.stopped,
+            "seconds": round(self.seconds, 3),
+            "engine": self.engine,
+            "files": self.files,
+        }
+
+    def tell(self, total: int) -> None:
+        """Where the results are, and what failed, in a line or two on stderr."""
+        done, skipped, failed = (self.count(status) for status in ("done", "skipped", "failed"))
+        if self.stopped:
+            say(f"stopped: {done + skipped} of {total} are done; the same command goes on from there")
+            return
+        if total == 1:
+            for entry in self.files:
+                if entry["status"] != "failed":
+                    verb = "written" if entry["status"] == "done" else "skipped, it exists (--overwrite redoes it)"
+                    say(f"{verb}: {entry['output']}")
+            return
+        parts = [f"{done} done in {self.seconds:.1f} s"]
+        parts += [f"{skipped} skipped (they exist; --overwrite redoes them)"] if skipped else []
+        parts += [f"{failed} failed"] if failed else []
+        say(", ".join(parts))

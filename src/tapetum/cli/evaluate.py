@@ -1,0 +1,187 @@
+"""``tapetum evaluate``: the figures of models on pairs of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
+from tapetum.errors import UsageError
+
+if TYPE_CHECKING:
+    from tapetum.data.pairs import Pair
+    from tapetum.enhancer import Enhancer
+    from tapetum.evaluation.protocols import Protocol
+    from tapetum.evaluation.report import Row, Summary
+    from tapetum.evaluation.run import Predict
+
+
+def evaluate(
+    data: Annotated[Path | None, typer.Option(help="Folder of a data set with pairs.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Such as eval15 or clean_test. Default: all tests.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Data set whose files lie in a way of their own: sid, ...")] = None,
+    low: Annotated[Path | None, typer.Option(help="Folder of dark pictures, with --target.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Folder of their targets, named alike.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder of good photographs: do they stay as they are?")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="May be given again. Default: default.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file of weights for the model.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Folder of results to measure instead of a model.")] = None,
+    protocol: Annotated[str, typer.Option(help="strict, or retinexformer_test_script.")] = "strict",
+    self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
+    gt_mean: Annotated[str, typer.Option(help="GT-mean that stands beside the plain figures.")] = "gt_mean_gray601_rgb",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures of each split.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for before/after/target pictures.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="File for the figures of every picture.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the table; - prints it instead.")] = None,
+) -> None:
+    """Measure models on pairs of dark and well-exposed pictures."""
+    if sum(given is not None for given in (data, low, keep)) != 1:
+        raise UsageError("say what to measure on: one of --data ROOT, --low DIR --target DIR, --keep DIR")
+    if (low is None) != (target is None):
+        raise UsageError("--low and --target belong together")
+    if data is None and (split or layout):
+        raise UsageError("--split and --layout belong to --data")
+    models = list(dict.fromkeys(model or ["default"]))
+    if weights is not None and len(models) > 1:
+        raise UsageError("--weights fits one --model")
+    if predictions is not None and (model or weights or keep or self_ensemble):
+        raise UsageError("--predictions takes the place of --model, --weights, --self-ensemble and --keep")
+
+    from tapetum import metrics
+    from tapetum.evaluation.protocols import get_protocol
+
+    metrics.correction(gt_mean)  # a wrong name is said before the work
+    chosen = replace(get_protocol(protocol), self_ensemble=self_ensemble)
+    rows: list[Row] = []
+    if keep is not None:
+        for name, enhancer in enhancers(models, weights, device):
+            rows += keep_rows(name, enhancer, keep, limit, pictures)
+    else:
+        splits = {name: pairs[:limit] for name, pairs in find(data, split, layout, low, target).items()}
+        for name, predictor, timed in predictors(models, weights, predictions, device, chosen):
+            for part, pairs in splits.items():
+                measured = measure(name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures)
+                rows += watched(measured, f"{name} {part}", len(pairs))
+    report(rows, chosen.name, csv, json)
+    raise typer.Exit(DONE)
+
+
+def find(
+    data: Path | None, splits: list[str] | None, layout: str | None, low: Path | None, target: Path | None
+) -> dict[str, list[Pair]]:
+    from tapetum.data.layouts import get_layout
+    from tapetum.data.pairs import pairs_of_folders
+    from tapetum.evaluation.pairs import find_splits
+
+    if low is not None and target is not None:
+        return {low.name or "low": pairs_of_folders(low, target)}
+    assert data is not None
+    if layout is None:
+        return find_splits(data, splits)
+    if splits not in (None, [], ["test"]):
+        raise UsageError("with --layout the split is test")
+    return {"test": get_layout(layout).pairs(data, "test")}
+
+
+def enhancers(models: list[str], weights: Path | None, device: str) -> Iterator[tuple[str, Enhancer]]:
+    """Each model with the name that the table gives it, made when it is its turn."""
+    from tapetum.enhancer import Enhancer
+
+    for model in models:
+        name = Path(model).stem if model.endswith(".onnx") else model
+        yield (f"{name}:{weights.stem}" if weights else name), Enhancer(model, device, weights=weights)
+
+
+def predictors(
+    models: list[str], weights: Path | None, predictions: Path | None, device: str, protocol: Protocol
+) -> Iterator[tuple[str, Callable[[list[Pair]], Predict], bool]]:
+    """Name, predictor for a list of pairs, and whether its time means anything."""
+    from tapetum.evaluation.run import by_engine, stored
+
+    if predictions is not None:
+        yield predictions.resolve().name, partial(stored, predictions), False
+        return
+    for name, enhancer in enhancers(models, weights, device):
+        predict = by_engine(enhancer.engine, protocol)
+        yield name, lambda pairs, predict=predict: predict, True
+
+
+def measure(
+    name: str,
+    split: str,
+    pairs: list[Pair],
+    predict: Predict,
+    protocol: Protocol,
+    layout: str | None,
+    gt_mean: str,
+    timed: bool,
+    pictures: Path | None,
+) -> Iterator[Row]:
+    from tapetum.data.layouts import get_layout, read_picture_file
+    from tapetum.evaluation.run import measure_pairs
+
+    read = get_layout(layout).read if layout else read_picture_file
+    return measure_pairs(name, split, pairs, predict, protocol, read, gt_mean, timed, pictures)
+
+
+def keep_rows(name: str, enhancer: Enhancer, folder: Path, limit: int | None, pictures: Path | None) -> list[Row]:
+    from tapetum.data.pictures import list_pictures
+    from tapetum.evaluation.run import measure_keep
+
+    files = list_pictures(folder)[:limit]
+    split = folder.resolve().name
+    return watched(measure_keep(name, split, files, enhancer, pictures), f"{name} {split}", len(files))
+
+
+def watched(rows: Iterable[Row], title: str, total: int) -> list[Row]:
+    """``rows``, with a progress bar while they are made."""
+    with progress_bar() as bar:
+        return list(bar.track(rows, total=total, description=printable(title)))
+
+
+def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | None) -> None:
+    from tapetum.evaluation.report import summarise, write_csv, write_json
+
+    summaries = summarise(rows)
+    if csv is not None:
+        write_csv(rows, csv)
+        say(f"written: {printable(csv)}")
+    content = {"protocol": protocol, "results": [asdict(summary) for summary in summaries]}
+    if json == Path("-"):
+        print_json(content)
+        return
+    if json is not None:
+        write_json(content, json)
+        say(f"written: {printable(json)}")
+    show(summaries)
+
+
+def show(summaries: Sequence[Summary]) -> None:
+    from rich.table import Table
+
+    measures = list(summaries[0].means)
+    table = Table("model", "split", "pictures", *map(heading, measures), "s/picture", box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for summary in summaries:
+        figures = [cell(summary, measure) for measure in measures]
+        seconds = f"{summary.seconds:.3f}" if summary.seconds is not None else "-"
+        table.add_row(summary.model, summary.split, str(summary.pictures), *figures, seconds)
+    print_table(table)
+    scenes = ", ".join(f"{s.split} {s.scenes}" for s in {s.split: s for s in summaries}.values())
+    typer.echo(f"measures: {', '.join(measures)}; mean [95 % bootstrap interval over scenes: {scenes}]")
+
+
+def heading(measure: str) -> str:
+    name, _, correction = measure.partition("/")
+    return name.split("_")[0].upper() + (" GT-mean" if correction else "")
+
+
+def cell(summary: Summary, measure: str) -> str:
+    return summary.means[measure].text(4 if measure.startswith("ssim") else 2)

@@ -1,0 +1,37 @@
+"""``tapetum train``: a recipe, run or resumed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tapetum.cli.console import DONE, printable, say
+from tapetum.errors import require
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a bundled recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, such as run.steps=1000.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of where a stopped run was.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe, print it in full, and stop.")] = False,
+) -> None:
+    """Train by a recipe. A run that was stopped goes on where it was."""
+    require("pydantic", "torch", "training")
+    require("yaml", "torch", "training")
+    from tapetum.training.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    if dry_run:
+        import yaml
+
+        typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+        raise typer.Exit(DONE)
+    require("torch", "torch", "training")
+    require("lightning", "torch", "training")
+    from tapetum.training.run import train as run
+
+    say(f"written: {printable(run(loaded, resume=not restart))}")
+    raise typer.Exit(DONE)

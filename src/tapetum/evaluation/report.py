@@ -1,0 +1,136 @@
+"""From figures of pictures to figures of a method: means with confidence intervals, and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.errors import InputError
+
+RESAMPLINGS = 10_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one picture.
+
+    Attributes:
+        model: what was measured.
+        split: the list that the picture belongs to.
+        name: the picture's name in its data set.
+        scene: pictures of one scene are not independent; the interval takes them together.
+        values: measure to value, such as "psnr" to decibels.
+        seconds: from the decoded picture to the enhanced one, or None where stored predictions were measured.
+    """
+
+    model: str
+    split: str
+    name: str
+    scene: str
+    values: dict[str, float]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over pictures, with the 95 % bootstrap interval over scenes."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, decimals: int) -> str:
+        return f"{self.value:.{decimals}f} [{self.low:.{decimals}f}, {self.high:.{decimals}f}]"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of a model on a split.
+
+    Attributes:
+        means: by measure.
+        worst: the picture with the lowest value, by measure.
+        seconds: median per picture, or None.
+    """
+
+    model: str
+    split: str
+    pictures: int
+    scenes: int
+    means: dict[str, Mean]
+    worst: dict[str, str]
+    seconds: float | None
+
+
+def mean_with_interval(values: Sequence[float], scenes: Sequence[str], seed: int = 0) -> Mean:
+    """Mean over pictures and its 95 % percentile bootstrap interval; whole scenes are drawn with replacement.
+
+    With one scene the interval is the mean itself: nothing is known about the spread then.
+    """
+    numbers = np.asarray(values, np.float64)
+    _, scene_of = np.unique(np.asarray(scenes), return_inverse=True)
+    count = int(scene_of.max()) + 1
+    sums = np.bincount(scene_of, weights=numbers, minlength=count)
+    sizes = np.bincount(scene_of, minlength=count)
+    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLINGS, count))
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Mean(float(numbers.mean()), float(low), float(high))
+
+
+def summarise(rows: Sequence[Row]) -> list[Summary]:
+    """One summary for each model and split, in their order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.model, row.split), []).append(row)
+    return [summary_of(model, split, group) for (model, split), group in groups.items()]
+
+
+def summary_of(model: str, split: str, rows: Sequence[Row]) -> Summary:
+    scenes = [row.scene for row in rows]
+    means = {measure: mean_with_interval([row.values[measure] for row in rows], scenes) for measure in rows[0].values}
+    worst = {measure: min(rows, key=lambda row: row.values[measure]).name for measure in rows[0].values}
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    return Summary(
+        model, split, len(rows), len(set(scenes)), means, worst, float(np.median(seconds)) if seconds else None
+    )
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """One line per picture; all rows have the same measures.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measures = list(rows[0].values) if rows else []
+    writer.writerow(["model", "split", "name", "scene", *measures, "seconds"])
+    for row in rows:
+        figures = [f"{row.values[measure]:.6f}" for measure in measures]
+        seconds = "" if row.seconds is None else f"{row.seconds:.4f}"
+        writer.writerow([row.model, row.split, row.name, row.scene, *figures, seconds])
+    write_text(text.getvalue(), path)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Raises InputError: the file cannot be written."""
+    write_text(json.dumps(content, indent=2) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    temporary = path.with_name(f".tapetum-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
