@@ -7,6 +7,7 @@ into a block on reading and taken apart again on writing. Maker notes are copied
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable
@@ -16,6 +17,8 @@ PREFIX = b"Exif\0\0"
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Of a TIFF's first directory: description, make, model, software, date, artist, copyright. The rest is about pixels.
 _IMAGE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+_IPTC = 33723
+_IPTC_MARKER = b"\x1c"  # every record begins with it
 _PIXEL_SIZES = (40962, 40963)  # of the picture before it was turned
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 # type -> (bytes of one value, bytes that are swapped together)
@@ -61,24 +64,29 @@ def _gather(read: Read) -> bytes | None:
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + body
 
 
-def scatter(exif: bytes, descriptor: int) -> None:
-    """Put an EXIF block into an open TIFF file that libvips wrote; nothing happens where the block is damaged."""
+def scatter(exif: bytes | None, iptc: bytes | None, descriptor: int) -> None:
+    """Put an EXIF block and a TIFF's IPTC records into an open TIFF that libvips wrote. Damaged EXIF is left out."""
+    image: list[Entry] = []
+    parts: dict[int, list[Entry]] = {}
+    if exif is not None:
+        with contextlib.suppress(ValueError, struct.error):
+            image, parts = _read_all(_reader(exif))
+    parts = {pointer: [e for e in entries if e.tag not in _PIXEL_SIZES] for pointer, entries in parts.items()}
+    added = [e for e in image if e.tag in _IMAGE_TAGS]
+    if iptc is not None and iptc.startswith(_IPTC_MARKER):
+        added.append(Entry(_IPTC, 7, len(iptc), iptc))
+    if not added and not any(parts.values()):
+        return
 
     def read_file(offset: int, size: int) -> bytes:
         return _read_file(descriptor, offset, size)
 
-    try:
-        image, parts = _read_all(_reader(exif))
-        order, offset = _header(read_file)
-        own = _read_directory(read_file, order, offset)
-    except (ValueError, struct.error):
-        return
-    parts = {pointer: [e for e in entries if e.tag not in _PIXEL_SIZES] for pointer, entries in parts.items()}
+    order, offset = _header(read_file)
+    own = _read_directory(read_file, order, offset)
     present = {e.tag for e in own}
-    merged = own + [e for e in image if e.tag in _IMAGE_TAGS and e.tag not in present]
     end = os.lseek(descriptor, 0, os.SEEK_END)
     padding = end % 2
-    body, start = _build(merged, parts, end + padding)
+    body, start = _build(own + [e for e in added if e.tag not in present], parts, end + padding)
     if order != "<" or start >= 1 << 32:
         return
     os.write(descriptor, b"\0" * padding + body)

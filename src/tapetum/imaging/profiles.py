@@ -35,6 +35,7 @@ class Tables:
 
     icc: bytes
     space: str
+    two_way: bool  # whether colours can be converted into it, too
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ def parse(icc: bytes) -> Profile:
         if offset + size > len(icc) or size < 8:
             raise ValueError("a tag lies outside the profile")
         tags[name] = icc[offset : offset + size]
-    if icc[20:24] != b"XYZ " or b"A2B0" in tags:
-        return Tables(icc, space)
+    if b"A2B0" in tags:
+        return Tables(icc, space, two_way=b"B2A0" in tags)
+    if icc[20:24] != b"XYZ ":
+        raise ValueError("it has no tables")
     try:
         if space == "GRAY" and b"kTRC" in tags:
             return Curves(_read_curve(tags[b"kTRC"])[None], None)
@@ -92,7 +95,7 @@ def parse(icc: bytes) -> Profile:
             return Curves(decode, np.linalg.inv(_SRGB_TO_XYZ) @ to_xyz)
     except struct.error:
         raise ValueError("a tag is cut off") from None
-    return Tables(icc, space)
+    raise ValueError("it says no colours")
 
 
 def _read_curve(tag: bytes) -> np.ndarray:

@@ -152,6 +152,7 @@ def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: P
     elif isinstance(profile, profiles.Tables):
         image = profiles.tables_to_srgb(vips.rescale(image, min(depth, 16)), profile).extract_band(0, n=colours)
         image = vips.rescale(image, max(depth, 16))
+        icc = icc if profile.two_way else None
     pixels = vips.to_array(_upright(image, orientation))
     if pixels.dtype.kind == "f":
         _mend(pixels, path)

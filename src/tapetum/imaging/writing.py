@@ -8,6 +8,7 @@ import os
 import secrets
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pyvips
 
@@ -20,6 +21,8 @@ DEFAULT_QUALITY = 95
 _DEPTHS = {"jpeg": (8,), "png": (8, 16), "tiff": (8, 16, 32), "webp": (8,)}
 _LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 _MM_PER_INCH = 25.4
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_LARGEST_SEGMENT = 65533  # of a JPEG
 _DEFAULT_DPI = (72.0, 72.0)  # what readers assume; libvips would write its own 25.4
 
 
@@ -47,7 +50,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
     if side > _LARGEST_SIDE.get(container, side):
         most = _LARGEST_SIDE[container]
         raise InputError(f"{path}: {container.upper()} has at most {most} pixels a side, this picture {side}: use PNG")
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, never raises
         raise InputError(f"{path}: is a folder, not a name for a picture")
     image = _to_image(picture, container, path)
     options = _options(picture, container, quality or DEFAULT_QUALITY)
@@ -58,8 +61,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         try:
             target = pyvips.Target.new_to_descriptor(descriptor)
             getattr(image, f"{container}save_target")(target, **options)
-            if container == "tiff" and "exif-data" in picture.metadata:
-                exif.scatter(picture.metadata["exif-data"], descriptor)
+            if container == "tiff":
+                exif.scatter(picture.metadata.get("exif-data"), picture.metadata.get("iptc-data"), descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
@@ -112,7 +115,22 @@ def _to_image(picture: Picture, container: str, path: Path) -> pyvips.Image:
     image = image.copy(xres=across / _MM_PER_INCH, yres=down / _MM_PER_INCH)
     vips.set_metadata(image, "resolution-unit", "in")
     image = vips.with_profile(image, icc)
-    for name, value in picture.metadata.items():
+    for name, value in _metadata(picture, container).items():
         vips.set_metadata(image, name, value)
     vips.set_metadata(image, "orientation", 1)
     return image
+
+
+def _metadata(picture: Picture, container: str) -> dict[str, Any]:
+    """What libvips is to write. A TIFF keeps in two tags of its own what other files have in one Photoshop block."""
+    metadata = dict(picture.metadata)
+    iptc: bytes = metadata.get("iptc-data", b"")
+    if container == "tiff":
+        metadata.pop("iptc-data", None)  # libvips cuts it to a quarter; exif.scatter writes it
+        if iptc.startswith(_PHOTOSHOP):
+            metadata["photoshop-data"] = iptc[len(_PHOTOSHOP) :]
+    elif "photoshop-data" in metadata:
+        metadata["iptc-data"] = _PHOTOSHOP + metadata.pop("photoshop-data")
+    if container == "jpeg" and len(metadata.get("iptc-data", b"")) > _LARGEST_SEGMENT:
+        del metadata["iptc-data"]
+    return metadata
