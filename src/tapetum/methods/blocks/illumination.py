@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+ESTIMATOR_RADIUS = 2
+
 
 class IlluminationEstimator(nn.Module):
     """Estimates how a picture must be lit up, and a feature that guides its restoration.

@@ -101,6 +101,15 @@ class AttentionBlocks(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+def restorer_radius(num_blocks: Sequence[int]) -> int:
+    """How far, in pixels, :class:`RestorerU` with depth-wise feed-forward sees to each side when its attention is given.
+
+    Three 3x3 convolutions a block, at steps of 1, 2 and 4 pixels; embedding and mapping; the strided convolutions.
+    """
+    full, half, quarter = num_blocks
+    return 2 * 3 * full + 2 * 2 * 3 * half + 4 * 3 * quarter + 2 + 6
+
+
 def _halving(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False)
 

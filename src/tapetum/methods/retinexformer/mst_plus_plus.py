@@ -2,7 +2,7 @@
 
 Y. Cai et al., CVPRW 2022, arXiv 2204.07908. Retinexformer's restorer without guidance, several in sequence, in feature
 space. sRGB in [0, 1] in, sRGB out, not clamped, with no residual to the picture. Sides are multiples of 8: the
-published forward pads by reflection at the bottom and right (and crops); here that is the caller's, as for every method.
+published forward pads by reflection at the bottom and right (and crops); here that is the caller's, as everywhere.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from tapetum.errors import UsageError
 from tapetum.methods.blocks.attention import AttentionMatrices
-from tapetum.methods.blocks.restorer import RestorerU
+from tapetum.methods.blocks.restorer import RestorerU, restorer_radius
 from tapetum.methods.contract import Properties
 
-_RADIUS_PER_STAGE = 32  # of the local part, see tests/methods/test_retinexformer.py
+_NUM_BLOCKS = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class MSTPlusPlus(nn.Module):
         self.properties = Properties(
             size_multiple=8,
             minimum_size=8,
-            receptive_field=_RADIUS_PER_STAGE * config.stage + 2,
+            receptive_field=config.stage * restorer_radius(_NUM_BLOCKS) + 2,
             context="statistics",
             thumbnail_size=512,
-            bytes_per_pixel=5000,
+            bytes_per_pixel=105 * config.n_feat,
         )
         self.conv_in = nn.Conv2d(config.in_channels, config.n_feat, 3, padding=1, bias=False)
         self.body = nn.ModuleList(
-            RestorerU(config.n_feat, config.n_feat, (1, 1, 1), guided=False) for _ in range(config.stage)
+            RestorerU(config.n_feat, config.n_feat, _NUM_BLOCKS, guided=False) for _ in range(config.stage)
         )
         self.conv_out = nn.Conv2d(config.n_feat, config.out_channels, 3, padding=1, bias=False)
 

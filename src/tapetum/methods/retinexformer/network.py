@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from tapetum.errors import UsageError
 from tapetum.methods.blocks.attention import AttentionMatrices
-from tapetum.methods.blocks.illumination import IlluminationEstimator
-from tapetum.methods.blocks.restorer import RestorerU
+from tapetum.methods.blocks.illumination import ESTIMATOR_RADIUS, IlluminationEstimator
+from tapetum.methods.blocks.restorer import RestorerU, restorer_radius
 from tapetum.methods.contract import Properties
-
-_RADIUS_PER_STAGE = 64  # of the local part, see tests/methods/test_retinexformer.py
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ class Retinexformer(nn.Module):
         self.properties = Properties(
             size_multiple=4,
             minimum_size=4,
-            receptive_field=_RADIUS_PER_STAGE * config.stage,
+            receptive_field=config.stage * (ESTIMATOR_RADIUS + restorer_radius(config.num_blocks)),
             context="statistics",
             thumbnail_size=512,
-            bytes_per_pixel=5000,
+            bytes_per_pixel=60 * config.n_feat,
         )
         self.body = nn.ModuleList(Stage(config.n_feat, config.num_blocks) for _ in range(config.stage))
 
