@@ -1,7 +1,7 @@
 """The parity runner: ``pytest tests/parity [--cases DIR] [-k METHOD]``.
 
-Without ``--cases``: the cases that are copied here, and those of ``../shared/parity`` where that is there, of the methods
-that tapetum has. With it: every case found below DIR; a method without an adapter fails.
+Without ``--cases``: the cases that are copied here, and those of ``../shared/parity`` where that is there, of the
+methods that tapetum has. With it: every case found below DIR; a method without an adapter fails.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class AttentionBlocks(nn.Module):
 
 
 def restorer_radius(num_blocks: Sequence[int]) -> int:
-    """How far, in pixels, :class:`RestorerU` with depth-wise feed-forward sees to each side when its attention is given.
+    """How far, in pixels, :class:`RestorerU` with depth-wise feed-forward sees to each side, its attention being given.
 
     Three 3x3 convolutions a block, at steps of 1, 2 and 4 pixels; embedding and mapping; the strided convolutions.
     """
