@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; never raises for a user's mistake."""
     settings.debug = False
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="tapetum", standalone_mode=False)
     except KeyboardInterrupt:
         say("stopped")
         return STOPPED

@@ -65,7 +65,7 @@ def plan(
     Raises:
         UsageError: an output is an input, two inputs have one output, or ``out`` cannot hold the results.
     """
-    sources: dict[Path, Path] = {}  # absolute source -> folder below OUT
+    sources: dict[str, tuple[Path, Path]] = {}  # absolute path -> source, its folder below OUT
     failures: list[tuple[str, InputError]] = []
     for text in inputs:
         try:
@@ -74,9 +74,9 @@ def plan(
             failures.append((text, error))
             continue
         for source, below in found:
-            sources.setdefault(Path(os.path.abspath(source)), below)
+            sources.setdefault(os.path.abspath(source), (source, below))
     single = len(inputs) == 1 and len(sources) == 1 and is_file(Path(inputs[0]))
-    jobs = [place(source, below, out, naming, single) for source, below in sources.items()]
+    jobs = [place(source, below, out, naming, single) for source, below in sources.values()]
     check(jobs)
     return jobs, failures
 

@@ -89,24 +89,28 @@ def make_enhancer(model: str, weights: Path | None, device: str, memory: str | N
 def run(
     jobs: list[Job], enhancer: Enhancer, summary: Summary, max_pixels: int | None = None, quality: int | None = None
 ) -> None:
-    """Every job; one that fails is noted and the next begins. Ctrl-C ends it between whole files."""
-    with progress_bar() as bar:
-        task = bar.add_task("enhancing", total=len(jobs))
-        for job in jobs:
-            bar.update(task, description=printable(job.source.name))
-            begin = time.perf_counter()
-            try:
-                do(job, enhancer, max_pixels, quality)
-            except KeyboardInterrupt:
-                summary.stopped = True
-                return
-            except Exception as error:
-                if not isinstance(error, TapetumError) and settings.debug:
-                    raise
-                summary.fail({"input": printable(job.source), "output": printable(job.output)}, error)
-            else:
-                summary.add(job, "done", time.perf_counter() - begin)
-            bar.advance(task)
+    """Every job; one that fails is noted and the next begins. Ctrl-C ends it; files are whole or not there."""
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("enhancing", total=len(jobs))
+            for job in jobs:
+                bar.update(task, description=printable(job.source.name))
+                run_one(job, enhancer, summary, max_pixels, quality)
+                bar.advance(task)
+    except KeyboardInterrupt:
+        summary.stopped = True
+
+
+def run_one(job: Job, enhancer: Enhancer, summary: Summary, max_pixels: int | None, quality: int | None) -> None:
+    begin = time.perf_counter()
+    try:
+        do(job, enhancer, max_pixels, quality)
+    except Exception as error:
+        if not isinstance(error, TapetumError) and settings.debug:
+            raise
+        summary.fail({"input": printable(job.source), "output": printable(job.output)}, error)
+    else:
+        summary.add(job, "done", time.perf_counter() - begin)
 
 
 def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None) -> None:

@@ -166,11 +166,14 @@ def show(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
 
     measures = list(summaries[0].means)
-    table = Table("model", "split", "pictures", *map(heading, measures), "s/picture", box=None, pad_edge=False)
+    columns = ["model", "split", "pictures", *map(heading, measures), f"worst {heading(measures[0])}", "s/picture"]
+    table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
     for summary in summaries:
         figures = [cell(summary, measure) for measure in measures]
+        name, value = summary.worst[measures[0]]
+        figures.append(f"{value:.2f} ({printable(name)})")
         seconds = f"{summary.seconds:.3f}" if summary.seconds is not None else "-"
         table.add_row(summary.model, summary.split, str(summary.pictures), *figures, seconds)
     print_table(table)

@@ -57,7 +57,7 @@ class Summary:
 
     Attributes:
         means: by measure.
-        worst: the picture with the lowest value, by measure.
+        worst: the picture with the lowest value, and the value, by measure.
         seconds: median per picture, or None.
     """
 
@@ -66,7 +66,7 @@ class Summary:
     pictures: int
     scenes: int
     means: dict[str, Mean]
-    worst: dict[str, str]
+    worst: dict[str, tuple[str, float]]
     seconds: float | None
 
 
@@ -97,7 +97,10 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 def summary_of(model: str, split: str, rows: Sequence[Row]) -> Summary:
     scenes = [row.scene for row in rows]
     means = {measure: mean_with_interval([row.values[measure] for row in rows], scenes) for measure in rows[0].values}
-    worst = {measure: min(rows, key=lambda row: row.values[measure]).name for measure in rows[0].values}
+    worst = {}
+    for measure in means:
+        row = min(rows, key=lambda row: row.values[measure])
+        worst[measure] = (row.name, row.values[measure])
     seconds = [row.seconds for row in rows if row.seconds is not None]
     return Summary(
         model, split, len(rows), len(set(scenes)), means, worst, float(np.median(seconds)) if seconds else None
