@@ -13,8 +13,9 @@ import torch
 import yaml
 
 from tapetum.data.pictures import load_rgb
-from tapetum.errors import InputError
+from tapetum.errors import InputError, TapetumError
 from tapetum.imaging import Picture, write_picture
+from tapetum.training.module import TrainingModule
 from tapetum.training.module import scores as scores_of
 from tapetum.training.recipe import load_recipe
 from tapetum.training.run import train
@@ -121,3 +122,23 @@ def test_missing_pictures_are_said_first(recipe_file, tmp_path):
     with pytest.raises(InputError, match="nowhere/low: no such folder of pictures"):
         train(load_recipe(recipe_file, ["data.root=nowhere"]))
     assert not (tmp_path / "runs" / "small" / "checkpoints").exists()
+
+
+def test_a_step_without_a_finite_gradient_is_left_out(recipe_file, tmp_path):
+    module = TrainingModule(load_recipe(recipe_file), tmp_path)
+    optimiser = module.configure_optimizers()
+    before = {k: v.clone() for k, v in module.network.state_dict().items()}
+
+    def step(value):
+        for parameter in module.network.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        module.configure_gradient_clipping(optimiser, 1.0)
+        optimiser.step()
+
+    step(float("nan"))
+    assert all(torch.equal(v, before[k]) for k, v in module.network.state_dict().items())
+    step(1e-3)
+    assert not any(torch.equal(p, before[k]) for k, p in module.network.named_parameters())
+    with pytest.raises(TapetumError, match="the gradient has not been finite for 50 steps .* lower optimiser.rate"):
+        for _ in range(60):
+            step(float("inf"))

@@ -13,10 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tapetum.data.augmentation import draw_mixup, mixup
+from tapetum.errors import TapetumError
 from tapetum.imaging import Picture, write_picture
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
+
+BAD_STEPS = 50  # so many steps in a row without a finite gradient end a training
 
 
 class TrainingModule(pl.LightningModule):
@@ -38,6 +41,7 @@ class TrainingModule(pl.LightningModule):
         if method.objective is None:
             raise ValueError(f"{method.name} has no objective")
         self.objective = method.objective(**recipe.objective)
+        self._bad_steps = 0
         self._scores: dict[str, list[float]] = defaultdict(list)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -72,6 +76,25 @@ class TrainingModule(pl.LightningModule):
         self.log_dict({f"train/{k}": v for k, v in losses.items()}, prog_bar=True)
         self.log("rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return losses["loss"]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the total norm, and leaves out a step whose gradient is not finite: it would be the network's end."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val or float("inf"))
+        if torch.isfinite(norm):
+            self._bad_steps = 0
+            return
+        optimizer.zero_grad(set_to_none=True)
+        self._bad_steps += 1
+        if self._bad_steps >= BAD_STEPS:
+            raise TapetumError(
+                f"{self.recipe.name}: the gradient has not been finite for {BAD_STEPS} steps (now step "
+                f"{self.global_step}); lower optimiser.rate and go on from {self.folder / 'checkpoints'}"
+            )
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         source, name = batch["source"][0], batch["name"][0]

@@ -85,7 +85,7 @@ class Twilight(nn.Module):
             context = F.adaptive_avg_pool2d(low, THUMBNAIL)
         summary = self.thumbnail(context)
         slope = self.slope(summary)[:, :, None, None]
-        lit = curve(low, torch.exp(slope))
+        lit = curve(low, steepness(slope))
 
         fine = F.relu(self.stem(F.pixel_unshuffle(torch.cat([low, lit], 1), 2)))
         fine = self.encode(self.modulate(fine, summary))
@@ -94,12 +94,18 @@ class Twilight(nn.Module):
         middle = self.decode_middle(middle + upsample(self.up_middle(deep)))
         fine = self.decode(fine + upsample(self.up(middle)))
         local, residual = F.pixel_shuffle(self.head(fine), 2).chunk(2, 1)
-        return curve(low, torch.exp(slope + local)) + residual
+        return curve(low, steepness(slope + local)) + residual
 
 
 def curve(x: Tensor, slope: Tensor) -> Tensor:
     """The Moebius tone curve: 0 -> 0, 1 -> 1, derivative ``slope`` at 0."""
-    return slope * x / (1 + (slope - 1) * x)
+    gained = slope * x
+    return gained / (gained + (1 - x))
+
+
+def steepness(exponent: Tensor) -> Tensor:
+    """exp, kept from running away: a slope beyond 400 or below 1/400 at black is no picture's."""
+    return torch.exp(exponent.clamp(-6, 6))
 
 
 def upsample(x: Tensor) -> Tensor:
