@@ -107,7 +107,7 @@ class Case:
         return torch.from_numpy(self.inputs[name].copy())
 
     def load_into(self, module: nn.Module) -> nn.Module:
-        """Loads the case's weights strictly, both directions; counts the parameters. Returns the module in eval mode."""
+        """Loads the weights strictly, both directions, counts the parameters; returns the module in eval mode."""
         self.check_manifest(module)
         state = {key: torch.from_numpy(value.copy()) for key, value in self._weights().items()}
         for alias, source in self.content.get("aliases", {}).items():

@@ -1,0 +1,149 @@
+"""Every data set of the field, as a small synthetic folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file
+from tapetum.errors import InputError, UsageError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".npy":
+            np.save(file, np.full((4, 6, 3), len(name), np.uint8))
+        else:
+            Image.new("RGB", (6, 4), (10, 20, 30)).save(file)
+
+
+def listed(name: str, root: Path, split: str) -> list[tuple[str, str, str]]:
+    pairs = get_layout(name).pairs(root, split)  # type: ignore[arg-type]
+    return [(p.name, p.low.relative_to(root).as_posix(), p.target.relative_to(root).as_posix()) for p in pairs]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "low", "target", "suffix"),
+    [
+        ("lol_v1", "train", "Train/input", "Train/target", "png"),
+        ("lol_v1", "test", "Test/input", "Test/target", "png"),
+        ("lol_v1", "train", "our485/low", "our485/high", "png"),
+        ("lol_v1", "test", "eval15/low", "eval15/high", "png"),
+        ("lol_v2_real", "train", "Real_captured/Train/Low", "Real_captured/Train/Normal", "png"),
+        ("lol_v2_real", "test", "Real_captured/Test/Low", "Real_captured/Test/Normal", "png"),
+        ("lol_v2_synthetic", "train", "Synthetic/Train/Low", "Synthetic/Train/Normal", "png"),
+        ("lol_v2_synthetic", "test", "Synthetic/Test/Low", "Synthetic/Test/Normal", "png"),
+        ("fivek", "train", "train/input", "train/target", "jpg"),
+        ("fivek", "test", "test/input", "test/target", "jpg"),
+        ("ntire", "train", "train/input", "train/target", "png"),
+        ("ntire", "test", "mini_val/input", "mini_val/target", "png"),
+        ("ntire", "test", "minival/input", "minival/target", "png"),
+    ],
+)
+def test_paired_folders(tmp_path: Path, name: str, split: str, low: str, target: str, suffix: str) -> None:
+    touch(tmp_path, *(f"{folder}/{n}.{suffix}" for folder in (low, target) for n in ("2", "10")))
+    expected = [(n, f"{low}/{n}.{suffix}", f"{target}/{n}.{suffix}") for n in ("10", "2")]
+    assert listed(name, tmp_path, split) == expected
+    (tmp_path / low / f"2.{suffix}").unlink()
+    with pytest.raises(InputError, match="no picture named 2"):
+        listed(name, tmp_path, split)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_missing_folder_is_one_line(tmp_path: Path, name: str, split: str) -> None:
+    with pytest.raises(InputError, match="no such") as caught:
+        listed(name, tmp_path, split)
+    assert "\n" not in str(caught.value)
+
+
+def test_sid(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "short_sid2/00001/b.npy", "short_sid2/00001/a.npy", "long_sid2/00001/z.npy", "long_sid2/00001/y.npy"
+    )
+    touch(
+        tmp_path, "short_sid2/10003/a.npy", "long_sid2/10003/l.npy", "short_sid2/20005/c.npy", "long_sid2/20005/l.npy"
+    )
+    assert listed("sid", tmp_path, "train") == [
+        ("00001/a", "short_sid2/00001/a.npy", "long_sid2/00001/y.npy"),
+        ("00001/b", "short_sid2/00001/b.npy", "long_sid2/00001/y.npy"),
+        ("20005/c", "short_sid2/20005/c.npy", "long_sid2/20005/l.npy"),
+    ]
+    assert [name for name, _, _ in listed("sid", tmp_path, "test")] == ["10003/a"]
+
+
+@pytest.mark.parametrize("list_name", ["test_list.txt", "SMID_Long_np/text_list.txt"])
+def test_smid(tmp_path: Path, list_name: str) -> None:
+    touch(tmp_path, "SMID_LQ_np/0001/0001.npy", "SMID_LQ_np/0002/0001.npy", "SMID_LQ_np/0002/0002.npy")
+    touch(tmp_path, "SMID_Long_np/0001/a.npy", *(f"SMID_Long_np/0002/{n}.npy" for n in ("a.ARW", "b_half", "c", "d")))
+    (tmp_path / list_name).write_text("0002\n\n")
+    assert listed("smid", tmp_path, "test") == [
+        ("0002/0001", "SMID_LQ_np/0002/0001.npy", "SMID_Long_np/0002/c.npy"),
+        ("0002/0002", "SMID_LQ_np/0002/0002.npy", "SMID_Long_np/0002/c.npy"),
+    ]
+    assert [name for name, _, _ in listed("smid", tmp_path, "train")] == ["0001/0001"]
+    (tmp_path / "SMID_Long_np/0001/a.npy").rename(tmp_path / "SMID_Long_np/0001/half.npy")
+    with pytest.raises(InputError, match="0001: holds no long exposure"):
+        listed("smid", tmp_path, "train")
+
+
+def test_smid_needs_its_list(tmp_path: Path) -> None:
+    touch(tmp_path, "SMID_LQ_np/0001/0001.npy", "SMID_Long_np/0001/a.npy")
+    with pytest.raises(InputError, match=r"test_list\.txt: no such list"):
+        listed("smid", tmp_path, "test")
+
+
+def test_sdsd_indoor(tmp_path: Path) -> None:
+    root = "indoor_static_np"
+    touch(
+        tmp_path,
+        *(
+            f"{root}/{part}/{scene}/{n}.npy"
+            for part in ("input", "GT")
+            for scene in ("pair1", "pair2", "pair11")
+            for n in ("0001", "0002")
+        ),
+    )
+    assert [name for name, _, _ in listed("sdsd_indoor", tmp_path, "test")] == [
+        "pair1/0001",
+        "pair1/0002",
+        "pair11/0001",
+        "pair11/0002",
+    ]
+    assert listed("sdsd_indoor", tmp_path, "train")[0] == (
+        "pair2/0001",
+        f"{root}/input/pair2/0001.npy",
+        f"{root}/GT/pair2/0001.npy",
+    )
+    (tmp_path / root / "GT/pair2/0002.npy").rename(tmp_path / root / "GT/pair2/0003.npy")
+    with pytest.raises(InputError, match=r"GT/pair2: no 0002\.npy \(2 frames without a partner\)"):
+        listed("sdsd_indoor", tmp_path, "train")
+
+
+def test_sdsd_outdoor_second_parts_are_test_too(tmp_path: Path) -> None:
+    scenes = ("MVI_0898", "MVI_0898_2", "MVI_0899", "MVI_0899_2", "MVI_1032_2")
+    touch(tmp_path, *(f"outdoor_static_np/{part}/{scene}/1.npy" for part in ("input", "GT") for scene in scenes))
+    test = [name for name, _, _ in listed("sdsd_outdoor", tmp_path, "test")]
+    train = [name for name, _, _ in listed("sdsd_outdoor", tmp_path, "train")]
+    assert test == ["MVI_0898/1", "MVI_0898_2/1", "MVI_1032_2/1"]
+    assert train == ["MVI_0899/1", "MVI_0899_2/1"]
+
+
+def test_a_split_without_scenes(tmp_path: Path) -> None:
+    touch(tmp_path, "short_sid2/00001/a.npy", "long_sid2/00001/y.npy")
+    with pytest.raises(InputError, match="short_sid2: holds no scene of the test split"):
+        listed("sid", tmp_path, "test")
+
+
+def test_reading(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.npy")
+    np.testing.assert_allclose(read_picture_file(tmp_path / "a.png")[0, 0], np.array([10, 20, 30]) / 255, atol=1e-7)
+    assert get_layout("lol_v1").read(tmp_path / "a.png").shape == (4, 6, 3)
+    assert get_layout("sid").read(tmp_path / "b.npy").shape == (512, 960, 3)
+    with pytest.raises(UsageError, match="unknown data set layout 'x': choose from lol_v1"):
+        get_layout("x")
