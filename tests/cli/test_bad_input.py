@@ -118,7 +118,7 @@ USABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "ink.tif": (lambda p: rgb().convert("CMYK").save(p), "RGB"),
     "glass.png": (lambda p: glass().save(p), "RGBA"),
     "glass.webp": (lambda p: glass().save(p, lossless=True), "RGBA"),
-    "deep.png": (lambda p: Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH)).save(p), "I;16"),
+    "deep.png": (lambda p: Image.fromarray(np.arange(3000, dtype=np.uint16).reshape(50, 60)).save(p), "I;16"),
     "really-a-png.jpg": (lambda p: rgb().save(p, format="PNG"), "RGB"),
     "\N{SNOWMAN}\N{CAMERA} nächtlich 夜.png": (lambda p: rgb().save(p), "RGB"),
     "with [brackets] %d & 'quotes'.jpg": (lambda p: rgb().save(p), "RGB"),
