@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from tapetum.imaging import read_picture, write_picture
-from tapetum.imaging.exif import without_thumbnail
+from tapetum.imaging.exif import gather, without_thumbnail
 
 Encode = Callable[..., bytes]
 Put = Callable[[str, bytes], Path]
@@ -180,8 +182,6 @@ def test_damaged_exif_is_left_alone(tmp_path: Path, encode: Encode, put: Put, ph
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_xmp(tmp_path: Path, encode: Encode, put: Put, photo: np.ndarray, kind: str, suffix: str) -> None:
     if kind == "PNG":
-        from PIL.PngImagePlugin import PngInfo
-
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP.decode())
         data = encode(photo, kind, pnginfo=info)
@@ -241,3 +241,66 @@ def test_silent_about_resolution(tmp_path: Path, encode: Encode, put: Put, photo
     write_picture(picture, tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.info["dpi"] == (72, 72)
+
+
+def test_large_tags_of_a_tiff(tmp_path: Path, photo: np.ndarray) -> None:
+    """What no JPEG can hold, and a Photoshop block larger than any EXIF."""
+    note, layers = bytes(range(256)) * 300, b"8BIM" + bytes(17_000_000)
+    tags = [(271, "s", 0, note.hex(), True), (34377, "B", len(layers), layers, True), (315, "s", 0, "Somebody", True)]
+    tifffile.imwrite(tmp_path / "a.tif", photo, extratags=tags, photometric="rgb")
+    picture = read_picture(tmp_path / "a.tif")
+    write_picture(picture, tmp_path / "b.tif")
+    write_picture(picture, tmp_path / "b.jpg")
+    assert read_picture(tmp_path / "b.jpg").pixels.shape == photo.shape
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages[0].tags[271].value == note.hex()
+        assert file.pages[0].tags[315].value == "Somebody"
+    np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels, photo)
+
+
+def test_a_directory_that_repeats_a_huge_value_is_given_up(tmp_path: Path) -> None:
+    # 4000 entries that all point to the same 8 MB would be 32 GB
+    entries = b"".join(struct.pack("<HHII", 271, 7, 8_000_000, 8) for _ in range(4000))
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8_000_008) + bytes(8_000_000) + struct.pack("<H", 4000) + entries)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        assert gather(descriptor) is None
+    finally:
+        os.close(descriptor)
+
+
+def test_resolution_turns_with_the_picture(encode: Encode, put: Put, photo: np.ndarray) -> None:
+    path = put("a.tif", encode(photo, "TIFF", exif=make_exif(6), dpi=(300, 100)))
+    assert read_picture(path).dpi == pytest.approx((100, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_texts_in_other_encodings(tmp_path: Path, encode: Encode, put: Put, photo: np.ndarray, kind: str) -> None:
+    text = "Nächte in Köln"
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_text("Title", text.encode("latin-1"))
+        data = encode(photo, kind, pnginfo=info)
+    else:
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, photo, photometric="rgb", description=text.encode("latin-1"))
+        data = buffer.getvalue()
+    picture = read_picture(put("a", data))
+    write_picture(picture, tmp_path / "b.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels, photo)
+    assert (text.encode("latin-1") in (tmp_path / "b.tif").read_bytes()) == (kind == "TIFF")
+
+
+def test_absurd_resolution(tmp_path: Path, encode: Encode, put: Put, photo: np.ndarray) -> None:
+    picture = read_picture(put("a.tif", encode(photo, "TIFF", dpi=(2e9, 2e9))))
+    assert picture.dpi is None
+    write_picture(picture, tmp_path / "b.png")
+
+
+def test_png_comments(tmp_path: Path, encode: Encode, put: Put, photo: np.ndarray) -> None:
+    info = PngInfo()
+    info.add_text("Title", "Night")
+    write_picture(read_picture(put("a.png", encode(photo, "PNG", pnginfo=info))), tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.info["Title"] == "Night"

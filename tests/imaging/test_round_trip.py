@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tapetum.errors import InputError, TapetumWarning, UsageError
+from tapetum.errors import TapetumWarning, UsageError
 from tapetum.imaging import Picture, is_picture, output_suffix, read_picture, write_picture
 
 SIZES = st.one_of(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.sampled_from([(1, 1), (1, 700), (700, 1)]))
@@ -127,7 +127,7 @@ def test_quality(tmp_path: Path) -> None:
     write_picture(picture, tmp_path / "default.jpg")
     sizes = {p.stem: p.stat().st_size for p in tmp_path.iterdir()}
     assert sizes["40"] < sizes["95"] == sizes["default"]
-    with pytest.raises(InputError, match="quality must be 1 to 100, got 0"):
+    with pytest.raises(UsageError, match="quality must be 1 to 100, got 0"):
         write_picture(picture, tmp_path / "0.jpg", quality=0)
 
 
@@ -140,3 +140,11 @@ def test_names() -> None:
     assert all(map(is_picture, ["a.jpg", "B.JPEG", "c.Tiff", "d.webp", "e.png", "f.heic", "g.gif"]))
     assert not any(map(is_picture, ["a.txt", "jpg", "a.nef", ".png"]))
     assert [output_suffix(n) for n in ("a.JPG", "b.tif", "c.heic", "d")] == [".JPG", ".tif", ".png", ".png"]
+
+
+def test_pixels_may_go_while_libvips_still_reads_them(tmp_path: Path) -> None:
+    view = make((2000, 900, 3), "uint8")[
+        ::2, ::-3
+    ]  # not contiguous: what libvips reads is a copy that nobody else holds
+    write_picture(Picture(view, view[..., 1]), tmp_path / "a.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, view)

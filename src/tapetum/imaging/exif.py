@@ -24,7 +24,7 @@ _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 # type -> (bytes of one value, bytes that are swapped together)
 _TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4), 10: (8, 4)}
 _TYPES |= {11: (4, 4), 12: (8, 8), 13: (4, 4)}
-_LARGEST_VALUE = 1 << 24
+_LARGEST_DIRECTORY = 1 << 24
 
 Read = Callable[[int, int], bytes]  # (offset, size) -> exactly so many bytes, or ValueError
 
@@ -57,10 +57,9 @@ def gather(descriptor: int) -> bytes | None:
 
 def _gather(read: Read) -> bytes | None:
     image, parts = _read_all(read)
-    kept = [e for e in image if e.tag in _IMAGE_TAGS]
-    if not kept and not any(parts.values()):
+    if not image and not any(parts.values()):
         return None
-    body, start = _build(kept, parts, 8)
+    body, start = _build([], image, parts, 8)
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + body
 
 
@@ -72,7 +71,7 @@ def scatter(exif: bytes | None, iptc: bytes | None, descriptor: int) -> None:
         with contextlib.suppress(ValueError, struct.error):
             image, parts = _read_all(_reader(exif))
     parts = {pointer: [e for e in entries if e.tag not in _PIXEL_SIZES] for pointer, entries in parts.items()}
-    added = [e for e in image if e.tag in _IMAGE_TAGS]
+    added = list(image)
     if iptc is not None and iptc.startswith(_IPTC_MARKER):
         added.append(Entry(_IPTC, 7, len(iptc), iptc))
     if not added and not any(parts.values()):
@@ -82,11 +81,13 @@ def scatter(exif: bytes | None, iptc: bytes | None, descriptor: int) -> None:
         return _read_file(descriptor, offset, size)
 
     order, offset = _header(read_file)
-    own = _read_directory(read_file, order, offset)
-    present = {e.tag for e in own}
+    (count,) = struct.unpack("<H", read_file(offset, 2))
+    raw = read_file(offset + 2, 12 * count)
+    own = [raw[i : i + 12] for i in range(0, len(raw), 12)]  # their values stay where they are
+    present = {_tag(e) for e in own}
     end = os.lseek(descriptor, 0, os.SEEK_END)
     padding = end % 2
-    body, start = _build(own + [e for e in added if e.tag not in present], parts, end + padding)
+    body, start = _build(own, [e for e in added if e.tag not in present], parts, end + padding)
     if order != "<" or start >= 1 << 32:
         return
     os.write(descriptor, b"\0" * padding + body)
@@ -112,7 +113,8 @@ def resolution(exif: bytes) -> tuple[float, float] | None:
     read = _reader(exif)
     try:
         order, offset = _header(read)
-        values = {e.tag: e.numbers() for e in _read_directory(read, order, offset)}
+        wanted = (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT)
+        values = {e.tag: e.numbers() for e in _read_directory(read, order, offset, wanted)}
     except (ValueError, struct.error):
         return None
     x, y, unit = (values.get(tag) or (0,) for tag in (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT))
@@ -148,28 +150,31 @@ def _header(read: Read) -> tuple[str, int]:
 
 
 def _read_all(read: Read) -> tuple[list[Entry], dict[int, list[Entry]]]:
-    """The first directory, and the EXIF and GPS directories that it points to (empty where there are none)."""
+    """What the first directory says of the picture, and the EXIF and GPS directories (empty where there are none)."""
     order, offset = _header(read)
-    image = _read_directory(read, order, offset)
+    first = _read_directory(read, order, offset, (*_IMAGE_TAGS, _EXIF_IFD, _GPS_IFD))
     parts = {}
     for pointer in (_EXIF_IFD, _GPS_IFD):
-        where = next((e.numbers() for e in image if e.tag == pointer), ())
+        where = next((e.numbers() for e in first if e.tag == pointer), ())
         parts[pointer] = _read_directory(read, order, int(where[0])) if where else []
-    return image, parts
+    return [e for e in first if e.tag in _IMAGE_TAGS], parts
 
 
-def _read_directory(read: Read, order: str, offset: int) -> list[Entry]:
+def _read_directory(read: Read, order: str, offset: int, wanted: tuple[int, ...] | None = None) -> list[Entry]:
+    """The entries of a directory, or only those with ``wanted`` tags."""
     (count,) = struct.unpack(f"{order}H", read(offset, 2))
     raw = read(offset + 2, 12 * count)
     entries = []
+    total = 0
     for i in range(count):
         tag, kind, number, value = struct.unpack_from(f"{order}HHI4s", raw, 12 * i)
-        if kind not in _TYPES or tag == _INTEROP_IFD:
+        if kind not in _TYPES or tag == _INTEROP_IFD or (wanted is not None and tag not in wanted):
             continue
         width, unit = _TYPES[kind]
         size = width * number
-        if size > _LARGEST_VALUE:
-            raise ValueError("a value of absurd size")
+        total += size
+        if total > _LARGEST_DIRECTORY:
+            raise ValueError("values of absurd size")
         data = value[:size] if size <= 4 else read(struct.unpack(f"{order}I", value)[0], size)
         if order == ">" and unit > 1:
             data = b"".join(data[j : j + unit][::-1] for j in range(0, size, unit))
@@ -177,27 +182,34 @@ def _read_directory(read: Read, order: str, offset: int) -> list[Entry]:
     return entries
 
 
-def _build(image: list[Entry], parts: dict[int, list[Entry]], offset: int) -> tuple[bytes, int]:
-    """Directories as bytes to be put at ``offset`` (even), and where the first directory begins."""
+def _build(own: list[bytes], image: list[Entry], parts: dict[int, list[Entry]], offset: int) -> tuple[bytes, int]:
+    """Directories as bytes to be put at ``offset`` (even), and where the first directory begins.
+
+    ``own``: entries of the first directory that are there already, 12 bytes each.
+    """
     body = b""
     pointers = []
     for pointer, entries in parts.items():
         if entries:
-            part, start = _build_directory(entries, offset + len(body))
+            part, start = _build_directory([], entries, offset + len(body))
             body += part
             pointers.append(Entry(pointer, 4, 1, struct.pack("<I", start)))
-    replaced = {p.tag for p in pointers}
-    part, start = _build_directory([e for e in image if e.tag not in replaced] + pointers, offset + len(body))
+    part, start = _build_directory(own, image + pointers, offset + len(body))
     return body + part, start
 
 
-def _build_directory(entries: list[Entry], offset: int) -> tuple[bytes, int]:
+def _build_directory(own: list[bytes], entries: list[Entry], offset: int) -> tuple[bytes, int]:
     values = b""
-    table = b""
-    for entry in sorted(entries, key=lambda e: e.tag):
+    table = list(own)
+    for entry in entries:
         field = entry.data
         if len(field) > 4:
             field = struct.pack("<I", offset + len(values))
             values += entry.data + b"\0" * (len(entry.data) % 2)
-        table += struct.pack("<HHI4s", entry.tag, entry.type, entry.count, field)
-    return values + struct.pack("<H", len(entries)) + table + bytes(4), offset + len(values)
+        table.append(struct.pack("<HHI4s", entry.tag, entry.type, entry.count, field))
+    table.sort(key=_tag)
+    return values + struct.pack("<H", len(table)) + b"".join(table) + bytes(4), offset + len(values)
+
+
+def _tag(raw: bytes) -> int:
+    return struct.unpack_from("<H", raw)[0]

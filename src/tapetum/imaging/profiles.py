@@ -132,7 +132,10 @@ def _complete_parameters(kind: int, values: list[float]) -> list[float]:
 
 
 def to_srgb(pixels: np.ndarray, profile: Curves) -> np.ndarray:
-    """Pixels in the profile's colours to sRGB: ``(H, W, C)`` to the same, uint8 to uint16, other dtypes stay."""
+    """Pixels in the profile's colours to sRGB: ``(H, W, C)`` to the same, uint8 to uint16, other dtypes stay.
+
+    Floats pass at the precision of 16 bits, clipped to 0..1.
+    """
     out = np.empty(pixels.shape, np.uint16 if pixels.dtype == np.uint8 else pixels.dtype)
     encode = _encoder(srgb_to_linear(_CODES)[None].repeat(pixels.shape[2], axis=0))
     _convert(pixels, out, profile.decode, profile.to_srgb, encode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -19,8 +20,9 @@ from tapetum.imaging.picture import Picture
 
 MAX_PIXELS = 200_000_000
 
-_KEPT = ("exif-data", "xmp-data", "iptc-data", "photoshop-data", "image-description", "jpeg-chroma-subsample")
+_KEPT = ("exif-data", "xmp-data", "iptc-data", "photoshop-data", "jpeg-chroma-subsample")
 _MM_PER_INCH = 25.4
+_LARGEST_DPI = 1e6  # more is damage, and libvips would not write it
 _PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly every PNG
 
 
@@ -131,6 +133,10 @@ def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: P
     dpi = (image.xres * _MM_PER_INCH, image.yres * _MM_PER_INCH)
     if (image.xres, image.yres) == (1.0, 1.0):  # libvips' way to say that the file is silent
         dpi = exif.resolution(metadata.get("exif-data", b""))
+    if dpi and not all(0 < d < _LARGEST_DPI for d in dpi):
+        dpi = None
+    if orientation in range(5, 9) and dpi:  # turned by 90 degrees
+        dpi = dpi[1], dpi[0]
     depth = vips.depth(image)
     cmyk = image.interpretation == "cmyk"
     colours = 4 if cmyk else 1 if image.bands < 3 else 3
@@ -187,9 +193,9 @@ def _usable_profile(icc: bytes | None, space: str, path: Path) -> profiles.Profi
 
 
 def _metadata(image: pyvips.Image, tiff_exif: bytes | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        n: image.get(n) for n in image.get_fields() if n in _KEPT or n.startswith("png-comment-")
-    }
+    metadata: dict[str, Any] = {name: image.get(name) for name in _KEPT if image.get_typeof(name)}
+    with contextlib.suppress(UnicodeDecodeError):  # comments are for people, and old ones are in any encoding
+        metadata |= {name: image.get(name) for name in image.get_fields() if name.startswith("png-comment-")}
     if tiff_exif is not None:
         metadata["exif-data"] = tiff_exif
     if "exif-data" in metadata:

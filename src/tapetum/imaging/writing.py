@@ -12,7 +12,7 @@ from typing import Any
 
 import pyvips
 
-from tapetum.errors import InputError, TapetumWarning
+from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import WRITTEN, written_format
 from tapetum.imaging.picture import Picture
@@ -22,7 +22,7 @@ _DEPTHS = {"jpeg": (8,), "png": (8, 16), "tiff": (8, 16, 32), "webp": (8,)}
 _LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 _MM_PER_INCH = 25.4
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_LARGEST_SEGMENT = 65533  # of a JPEG
+_LARGEST_SEGMENT = 65000  # of a JPEG: it has 65533 bytes, libvips adds some
 _DEFAULT_DPI = (72.0, 72.0)  # what readers assume; libvips would write its own 25.4
 
 
@@ -37,6 +37,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         quality: 1..100 of JPEG and WebP; default 95.
 
     Raises:
+        UsageError: an impossible quality.
         InputError: unknown suffix, no such folder or not writeable, too large for the container. Nothing remains then.
     """
     path = Path(path)
@@ -45,7 +46,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         known = ", ".join(suffix for suffixes in WRITTEN.values() for suffix in suffixes)
         raise InputError(f"{path}: cannot write this kind of file: choose a name that ends in one of {known}")
     if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"quality must be 1 to 100, got {quality}")
+        raise UsageError(f"quality must be 1 to 100, got {quality}")
     side = max(picture.height, picture.width)
     if side > _LARGEST_SIDE.get(container, side):
         most = _LARGEST_SIDE[container]
@@ -96,9 +97,8 @@ def _options(picture: Picture, container: str, quality: int) -> dict[str, object
 def _to_image(picture: Picture, container: str, path: Path) -> pyvips.Image:
     depth = max(d for d in _DEPTHS[container] if d <= picture.depth) if picture.depth > 8 else 8
     pixels, icc = picture.pixels, picture.icc
-    profile = profiles.parse(icc) if icc else None
-    if profile is not None and profile.space != ("GRAY" if pixels.shape[2] == 1 else "RGB "):
-        profile = icc = None
+    profile = _usable_profile(icc, pixels.shape[2])
+    icc = icc if profile else None
     if isinstance(profile, profiles.Curves) and not profile.is_srgb:
         pixels = profiles.from_srgb(pixels, profile)
     if isinstance(profile, profiles.Tables):
@@ -121,6 +121,14 @@ def _to_image(picture: Picture, container: str, path: Path) -> pyvips.Image:
     return image
 
 
+def _usable_profile(icc: bytes | None, channels: int) -> profiles.Profile | None:
+    try:
+        profile = profiles.parse(icc) if icc else None
+    except ValueError:
+        return None
+    return profile if profile and profile.space == ("GRAY" if channels == 1 else "RGB ") else None
+
+
 def _metadata(picture: Picture, container: str) -> dict[str, Any]:
     """What libvips is to write. A TIFF keeps in two tags of its own what other files have in one Photoshop block."""
     metadata = dict(picture.metadata)
@@ -131,6 +139,8 @@ def _metadata(picture: Picture, container: str) -> dict[str, Any]:
             metadata["photoshop-data"] = iptc[len(_PHOTOSHOP) :]
     elif "photoshop-data" in metadata:
         metadata["iptc-data"] = _PHOTOSHOP + metadata.pop("photoshop-data")
-    if container == "jpeg" and len(metadata.get("iptc-data", b"")) > _LARGEST_SEGMENT:
-        del metadata["iptc-data"]
+    if container == "jpeg":
+        for name in ("exif-data", "iptc-data"):
+            if len(metadata.get(name, b"")) > _LARGEST_SEGMENT:
+                del metadata[name]
     return metadata
