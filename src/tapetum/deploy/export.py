@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -77,12 +78,10 @@ def export(
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder")
     network, known = _load(model, weights)
-    network = network.cpu().eval()
+    metadata = describe(network, known if provenance is None else provenance)
+    network = copy.deepcopy(network).cpu().eval()
     properties = cast("Properties", network.properties)
-    metadata = {
-        **describe(network, known if provenance is None else provenance),
-        "tapetum.properties": properties.to_json(),
-    }
+    metadata["tapetum.properties"] = properties.to_json()
     temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
     try:
         proto = _convert(network, properties, opset)

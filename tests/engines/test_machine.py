@@ -1,0 +1,33 @@
+"""Cores and memory, with and without a container's limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tapetum.engines import machine
+
+
+def test_this_machine() -> None:
+    assert machine.available_cores() >= 1
+    assert machine.free_memory() > 10**6
+
+
+def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("2000000\n")
+    assert machine.available_cores() == 1
+    assert machine.free_memory() == 3_000_000
+
+
+def test_a_container_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = machine.available_cores(), machine.free_memory()
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("2000000\n")
+    assert machine.available_cores() >= without[0]
+    assert machine.free_memory() > 0.5 * without[1]
