@@ -13,6 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests have measured (``record_property("note", text)``)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "note":
+                terminalreporter.line(str(value))
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command line gave."""

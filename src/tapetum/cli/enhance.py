@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 import warnings
 from contextlib import contextmanager
@@ -16,7 +19,7 @@ from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, pr
 from tapetum.errors import TapetumError, TapetumWarning, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tapetum.cli.batch import Job
     from tapetum.enhancer import Enhancer
@@ -89,16 +92,44 @@ def make_enhancer(model: str, weights: Path | None, device: str, memory: str | N
 def run(
     jobs: list[Job], enhancer: Enhancer, summary: Summary, max_pixels: int | None = None, quality: int | None = None
 ) -> None:
-    """Every job; one that fails is noted and the next begins. Ctrl-C ends it; files are whole or not there."""
+    """Every job; one that fails is noted and the next begins. Ctrl-C ends it after the picture that is under way,
+    a second one at once; files are whole or not there."""
     try:
-        with progress_bar() as bar:
+        with interrupts_noted() as interrupted, progress_bar() as bar:
             task = bar.add_task("enhancing", total=len(jobs))
             for job in jobs:
+                if interrupted():
+                    raise KeyboardInterrupt
                 bar.update(task, description=printable(job.source.name))
                 run_one(job, enhancer, summary, max_pixels, quality)
                 bar.advance(task)
     except KeyboardInterrupt:
         summary.stopped = True
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed; only the second press raises KeyboardInterrupt.
+
+    Python would raise it wherever it is, and inside of a callback from libvips' C code it is printed and lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield lambda: False
+        return
+    pressed = threading.Event()
+
+    def press(*_: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+        # not print, which may be what was interrupted
+        os.write(2, b"stopping after this picture (Ctrl-C again: at once)\n")
+
+    usual = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def run_one(job: Job, enhancer: Enhancer, summary: Summary, max_pixels: int | None, quality: int | None) -> None:

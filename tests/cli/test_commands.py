@@ -1,0 +1,180 @@
+"""The other commands: models, info, weights, export, train, evaluate; and what they say."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tapetum as package
+
+
+def test_version_and_help(tapetum):
+    assert tapetum("--version").out == f"tapetum {package.__version__}\n"
+    help_text = tapetum("--help").out
+    for command in ("enhance", "models", "weights", "export", "train", "evaluate", "info"):
+        assert f"  {command} " in help_text
+    assert "--strength" in tapetum("enhance", "--help").out
+
+
+def test_no_command_and_unknown_command(tapetum):
+    assert tapetum().code == 2
+    result = tapetum("enhence")
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert "enhence" in result.err
+
+
+def test_models_lists_every_name(tapetum):
+    rows = {row["name"]: row for row in tapetum("models", "--json").json["models"]}
+    assert list(rows) == package.list_models()
+    text = tapetum("models").out
+    assert all(name in text for name in rows)
+
+
+def test_info(tapetum):
+    facts = tapetum("info", "--json").json
+    assert facts["tapetum"] == package.__version__
+    assert facts["cores"] >= 1
+    assert "CPUExecutionProvider" in facts["onnxruntime_providers"]
+    assert facts["libvips"] in tapetum("info").out
+
+
+def test_import_and_inspect_weights(tmp_path, tapetum):
+    torch = pytest.importorskip("torch")
+    from tapetum.methods.registry import create_model
+
+    network = create_model("retinexformer")
+    file = tmp_path / "published.pth"
+    torch.save({"params": {f"module.{key}": value for key, value in network.state_dict().items()}}, file)
+    facts = tapetum("weights", "inspect", file, "--json").json
+    assert facts["method"] == "retinexformer"
+    result = tapetum("weights", "import", file)
+    assert result.code == 0
+    target = tmp_path / "published.safetensors"
+    assert tapetum("weights", "inspect", target, "--json").json["method"] == "retinexformer"
+    again = tapetum("weights", "import", file)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert tapetum("weights", "import", file, "--overwrite").code == 0
+    source = tmp_path / "dark.png"
+    Image.fromarray(np.full((24, 32, 3), 20, np.uint8)).save(source)
+    assert tapetum("enhance", source, "--model", "retinexformer", "--weights", target).code == 0
+
+
+def test_export_refuses_early(tmp_path, tapetum):
+    (tmp_path / "there.onnx").write_bytes(b"kept")
+    result = tapetum("export", "twilight", tmp_path / "there.onnx")
+    assert result.code == 2
+    assert (tmp_path / "there.onnx").read_bytes() == b"kept"
+    assert tapetum("export", "twilight", tmp_path / "out.pth").code == 2
+    assert tapetum("export", "dusk", tmp_path / "out.onnx").code == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["there.onnx"]
+
+
+def test_a_dry_run_prints_the_whole_recipe(tapetum, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    result = tapetum("train", "default", "run.steps=7", f"run.folder={tmp_path}", "--dry-run")
+    assert result.code == 0
+    recipe = yaml.safe_load(result.out)
+    assert recipe["run"]["steps"] == 7
+    assert list(tmp_path.iterdir()) == []
+    # what was printed is a recipe
+    (tmp_path / "again.yaml").write_text(result.out)
+    assert tapetum("train", tmp_path / "again.yaml", "--dry-run").out == result.out
+
+
+@pytest.fixture
+def pairs(tmp_path, dark):
+    """A data set of three scenes, the targets twice as light as the dark pictures, plus some noise."""
+    random = np.random.default_rng(3)
+    for side in ("low", "high"):
+        (tmp_path / "set" / "eval15" / side).mkdir(parents=True)
+    for i in range(3):
+        low = np.roll(dark, 9 * i, axis=1)
+        noise = random.normal(0, i + 1, low.shape)
+        target = np.clip(low.astype(float) * 2 + noise, 0, 255).round().astype(np.uint8)
+        Image.fromarray(low).save(tmp_path / "set" / "eval15" / "low" / f"{i}.png")
+        Image.fromarray(target).save(tmp_path / "set" / "eval15" / "high" / f"{i}.png")
+    return tmp_path / "set"
+
+
+def test_evaluate_prints_and_writes_what_it_measured(tmp_path, tapetum, doubler, pairs):
+    result = tapetum(
+        "evaluate", "--data", pairs, "--model", doubler, "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json",
+        "--pictures", tmp_path / "looks",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0].split(",")[:5] == ["model", "split", "name", "scene", "psnr_rgb_uint8"]
+    values = [float(line.split(",")[4]) for line in lines[1:]]
+    assert len(values) == 3
+    # noise of 1, 2 and 3 levels, rounded: mean squared error s^2 + 1/12 (less where the target was clipped)
+    expected = [10 * np.log10(255**2 / (s**2 + 1 / 12)) for s in (1, 2, 3)]
+    assert values == pytest.approx(expected, abs=0.3)
+    (entry,) = json.loads((tmp_path / "t.json").read_text())["results"]
+    mean = entry["means"]["psnr_rgb_uint8"]
+    assert mean["value"] == pytest.approx(np.mean(values), abs=1e-5)
+    assert mean["low"] < mean["value"] < mean["high"]
+    assert f"{mean['value']:.2f} [{mean['low']:.2f}, {mean['high']:.2f}]" in result.out
+    assert len(list((tmp_path / "looks").glob("*.jpg"))) == 3
+
+
+def test_evaluate_stored_predictions(tmp_path, tapetum, pairs, doubler):
+    stored = tmp_path / "stored"
+    made = tapetum("enhance", pairs / "eval15" / "low", "-o", stored, "--model", doubler)
+    assert made.code == 0
+    by_model = tapetum("evaluate", "--data", pairs, "--model", doubler, "--json", "-").json
+    by_files = tapetum("evaluate", "--data", pairs, "--predictions", stored, "--json", "-").json
+    for measure, mean in by_model["results"][0]["means"].items():
+        assert by_files["results"][0]["means"][measure] == pytest.approx(mean), measure
+    assert by_files["results"][0]["seconds"] is None
+    (stored / "1.png").unlink()
+    result = tapetum("evaluate", "--data", pairs, "--predictions", stored)
+    assert result.code == 1
+    assert "no prediction named 1.*" in result.err
+
+
+def test_evaluate_what_must_stay_as_it_is(tmp_path, tapetum, doubler, save):
+    save("good/a.png"), save("good/b.png", np.zeros((20, 20, 3), np.uint8))
+    result = tapetum("evaluate", "--keep", tmp_path / "good", "--model", doubler, "--json", "-")
+    (entry,) = result.json["results"]
+    assert entry["means"].keys() == {"psnr_keep"}
+    assert entry["worst"]["psnr_keep"][0] == "a.png"
+    assert entry["worst"]["psnr_keep"][1] < 20, "doubled"
+    assert entry["means"]["psnr_keep"]["value"] == pytest.approx((entry["worst"]["psnr_keep"][1] + 100) / 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "--data ROOT"),
+        (["--low", "x"], 2, "belong together"),
+        (["--data", "missing"], 1, "no such folder"),
+        (["--data", "{set}", "--split", "eval16"], 2, "no split 'eval16': choose from eval15"),
+        (["--data", "{set}", "--protocol", "lenient"], 2, "unknown protocol"),
+        (["--data", "{set}", "--gt-mean", "generous"], 2, "unknown correction"),
+        (["--data", "{set}", "--layout", "lol_v9"], 2, "unknown data set layout"),
+        (["--data", "{set}", "--model", "default", "--predictions", "x"], 2, "--predictions takes the place"),
+        (["--data", "{set}/eval15/low"], 1, "no test pictures in a known layout"),
+    ],
+)
+def test_evaluate_wrong_usage(arguments, code, words, tapetum, pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = tapetum("evaluate", *(argument.format(set=pairs) for argument in arguments))
+    assert result.code == code
+    assert len(result.err.splitlines()) == 1
+    assert words in result.err
+
+
+def test_evaluate_refuses_unpaired_and_unequal_pictures(tapetum, pairs, doubler):
+    target = pairs / "eval15" / "high" / "2.png"
+    Image.fromarray(np.zeros((40, 64, 3), np.uint8)).save(target)
+    result = tapetum("evaluate", "--data", pairs, "--model", doubler)
+    assert result.code == 1
+    assert "differ in size" in result.err
+    target.unlink()
+    result = tapetum("evaluate", "--data", pairs, "--model", doubler)
+    assert result.code == 1
+    assert "no picture named 2.*" in result.err
