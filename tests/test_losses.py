@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from tapetum import losses
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pred, target = (torch.rand(2, 3, 4, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    return pred.requires_grad_(), target
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.l1,
+        losses.mse,
+        losses.charbonnier,
+        losses.psnr,
+        partial(losses.psnr, on_luma=True),
+        partial(losses.l1, reduction="sum"),
+        partial(losses.mse, weight=torch.linspace(0, 1, 40, dtype=torch.float64).view(2, 1, 4, 5)),
+    ],
+)
+def test_gradients(loss) -> None:
+    pred, target = pair()
+    assert torch.autograd.gradcheck(lambda p: loss(p, target), (pred,))
+
+
+def test_against_pytorch() -> None:
+    pred, target = pair()
+    for reduction in ("mean", "sum"):
+        torch.testing.assert_close(
+            losses.l1(pred, target, reduction=reduction), torch.nn.functional.l1_loss(pred, target, reduction=reduction)
+        )
+        torch.testing.assert_close(
+            losses.mse(pred, target, reduction=reduction),
+            torch.nn.functional.mse_loss(pred, target, reduction=reduction),
+        )
+
+
+def test_weight() -> None:
+    pred, target = torch.zeros(1, 3, 1, 2), torch.tensor([1.0, 3.0]).expand(1, 3, 1, 2)
+    per_pixel = torch.tensor([1.0, 3.0]).view(1, 1, 1, 2)
+    assert losses.l1(pred, target, per_pixel).item() == pytest.approx((1 + 9) / 4)
+    assert losses.l1(pred, target, per_pixel.expand(1, 3, 1, 2)).item() == pytest.approx((1 + 9) / 4)
+    assert losses.l1(pred, target, per_pixel, "sum").item() == pytest.approx(3 * 10)
+
+
+def test_psnr_is_minus_the_psnr() -> None:
+    target = torch.full((2, 3, 4, 4), 0.5)
+    pred = target.clone()
+    pred[0] += 0.1
+    pred[1] += 0.01
+    assert losses.psnr(pred, target).item() == pytest.approx(-(20 + 40) / 2, abs=1e-3)
+    luma_error = 0.1 * (65.481 + 128.553 + 24.966) / 255
+    assert losses.psnr(pred[:1], target[:1], on_luma=True).item() == pytest.approx(
+        20 * math.log10(luma_error), abs=1e-3
+    )
+
+
+def test_charbonnier_of_nothing_is_eps() -> None:
+    zeros = torch.zeros(1, 3, 2, 2)
+    assert losses.charbonnier(zeros, zeros, eps=0.25).item() == pytest.approx(0.25)
+
+
+def test_unknown_reduction() -> None:
+    with pytest.raises(ValueError, match="got 'max'"):
+        losses.l1(*pair(), reduction="max")  # type: ignore[arg-type]
