@@ -13,7 +13,7 @@ from tapetum.errors import require
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a bundled recipe.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, such as run.steps=1000.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as run.steps=1000.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of where a stopped run was.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe, print it in full, and stop.")] = False,
