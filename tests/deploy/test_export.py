@@ -67,7 +67,7 @@ def test_nothing_of_the_exporting_machine_is_inside(exported: tuple[nn.Module, E
 @pytest.mark.parametrize("size", [(1, 1), (33, 250), (121, 64)])
 @pytest.mark.parametrize("options", [{}, {"tile": 96}])
 def test_the_same_picture_as_from_torch(
-    exported: tuple[nn.Module, Exported], size: tuple[int, int], options: dict[str, int]
+    exported: tuple[nn.Module, Exported], size: tuple[int, int], options: dict[str, Any]
 ) -> None:
     network, result = exported
     image = np.random.default_rng(0).random((*size, 3), np.float32) ** 2
