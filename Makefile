@@ -33,7 +33,8 @@ test-slow: check
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/default_speed.py
+	$(BIN)/python benchmarks/enhancer.py
 
 $(VENV)/core.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
