@@ -58,6 +58,12 @@ def test_inputs_and_outputs(exported: tuple[nn.Module, Exported]) -> None:
     assert [value.name for value in graph.output] == ["enhanced"] + ["statistics_out"] * (context == "statistics")
 
 
+def test_shuffles_are_convolutions(exported: tuple[nn.Module, Exported]) -> None:
+    operators = {node.op_type for node in onnx.load(exported[1].path).graph.node}
+    assert "DepthToSpace" not in operators
+    assert "ConvTranspose" in operators  # twilight's shuffle; the other methods have transposed convolutions anyway
+
+
 def test_nothing_of_the_exporting_machine_is_inside(exported: tuple[nn.Module, Exported]) -> None:
     content = exported[1].path.read_bytes()
     assert str(Path(module.__file__).parents[2]).encode() not in content

@@ -19,6 +19,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from tapetum.deploy.shuffles import translations
 from tapetum.engines import Engine
 from tapetum.engines.onnx import OnnxEngine
 from tapetum.engines.torch import TorchEngine
@@ -169,6 +170,7 @@ def _convert(network: nn.Module, properties: Properties, opset: int) -> onnx.Mod
             dynamic_shapes=shapes,
             opset_version=opset,
             dynamo=True,
+            custom_translation_table=translations(),
             verbose=False,
         )
     assert program is not None
