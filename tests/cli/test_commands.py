@@ -29,6 +29,10 @@ def test_no_command_and_unknown_command(tapetum):
 def test_models_lists_every_name(tapetum):
     rows = {row["name"]: row for row in tapetum("models", "--json").json["models"]}
     assert list(rows) == package.list_models()
+    pytest.importorskip("torch")
+    for name, row in rows.items():
+        network = package.create_model(name)
+        assert row["parameters"] == sum(parameter.numel() for parameter in network.parameters()), name
     text = tapetum("models").out
     assert all(name in text for name in rows)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,8 +23,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 
 def list_rows() -> list[dict[str, Any]]:
-    """One entry per name; the parameters of a method without bundled weights are those of its default configuration,
-    and known only where torch is installed."""
+    """One entry per name; the parameters of a method are those of its default configuration, and known only where torch
+    is installed."""
     from tapetum.methods.registry import HOMES
     from tapetum.weights.registry import NAMED_WEIGHTS
 
@@ -29,7 +32,7 @@ def list_rows() -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "method": entry.method,
-            "parameters": count_parameters(entry.name),
+            "parameters": count_stored(entry.path),
             "licence": entry.licence,
             "weights": str(entry.onnx),
         }
@@ -40,6 +43,13 @@ def list_rows() -> list[dict[str, Any]]:
         for name in HOMES
     ]
     return bundled + methods
+
+
+def count_stored(path: Path) -> int:
+    """Numbers in a safetensors file, by its header alone: the length of a JSON object, then the object."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def count_parameters(name: str) -> int | None:
