@@ -46,6 +46,11 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def memory_now() -> int:
+    """Bytes of resident memory that this process has now (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def run_process(*command: str, timeout: float = 600) -> Usage:
     """One whole process. Raises RuntimeError with what it printed where it fails."""
     begin = time.perf_counter()

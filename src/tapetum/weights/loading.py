@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import tapetum
@@ -167,7 +167,7 @@ def save_model(network: nn.Module, path: str | Path, provenance: dict[str, Any])
         # a name of its own in the same folder: a run that is killed here leaves the old file whole
         temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
         try:
-            save_file(state, temporary, metadata)
+            temporary.write_bytes(save(state, metadata))  # save_file makes files that only their owner can read
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
