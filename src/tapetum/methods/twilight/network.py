@@ -53,7 +53,7 @@ class Twilight(nn.Module):
             receptive_field=64,
             context="thumbnail",
             thumbnail_size=THUMBNAIL,
-            bytes_per_pixel=200,
+            bytes_per_pixel=320,
         )
         width, middle, deep = config.width, config.middle, config.deep
         self.thumbnail = Thumbnail(config.context)
