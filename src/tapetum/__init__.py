@@ -26,7 +26,7 @@ _HOMES = {
     "list_models": "tapetum.methods.registry",
 }
 
-__all__ = ["Enhancer", "__version__", "create_model", "enhance", "list_models"]  # noqa: F822  (loaded lazily below)
+__all__ = ["Enhancer", "__version__", "create_model", "enhance", "list_models"]  # loaded lazily, below
 
 
 def __getattr__(name: str) -> object:

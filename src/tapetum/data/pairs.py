@@ -50,12 +50,12 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
         InputError: the file, the key or a picture is missing.
     """
     try:
-        content = json.loads(file.read_text())
-        members, scenes = content[key], content.get("scene", {})
-    except (OSError, ValueError) as error:
+        content = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file}: not a readable split file ({error})") from None
-    except KeyError:
-        raise InputError(f"{file}: has no split {key!r} (it has {', '.join(content)})") from None
+    if key not in content:
+        raise InputError(f"{file}: has no split {key!r} (it has {', '.join(content)})")
+    members, scenes = content[key], content.get("scene", {})
     stems: dict[Path, dict[str, Path]] = {}
     pairs = []
     for member in members:

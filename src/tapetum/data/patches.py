@@ -21,6 +21,7 @@ from tapetum.data import synthesis
 from tapetum.data.augmentation import flips, geometric, pad_to
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
+from tapetum.imaging.colour import srgb_to_linear
 
 _SPARSE = 4  # the thumbnail of a synthesised picture is made from every fourth pixel: sixteen times less noise to draw
 
@@ -91,8 +92,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, index])
-        source = self.sources[rng.choice(len(self.sources), p=self._shares)]
-        pair = source.pairs[rng.integers(len(source.pairs))]
+        source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
+        pair = source.pairs[int(rng.integers(len(source.pairs)))]
         mode = int(rng.integers(8)) if self.geometry else 0
         sample = self._draw(source, pair, rng)
         if source.turns:
@@ -179,7 +180,7 @@ class Exposure:
         part: tuple[float, float, float, float] = (0, 0, 1, 1),
     ) -> NDArray[np.uint8]:
         """``part``: which part of the whole picture this is; see ``synthesis.darken``."""
-        linear = synthesis.LINEAR_OF_BYTE[picture] if picture.dtype == np.uint8 else synthesis.to_linear(picture)
+        linear = synthesis.LINEAR_OF_BYTE[picture] if picture.dtype == np.uint8 else srgb_to_linear(picture)
         linear = _shrink(linear, factor)
         if self.dark is not None:
             linear = synthesis.darken(linear, self.dark, part)
@@ -201,7 +202,7 @@ def _place(sizes: list[tuple[int, int]], rng: np.random.Generator) -> tuple[slic
 
 def _unit(picture: NDArray[Any]) -> NDArray[np.float32]:
     """uint8 -> float32 in [0, 1]; float32 as it is."""
-    return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture
+    return np.divide(picture, 255, dtype=np.float32) if picture.dtype == np.uint8 else picture
 
 
 def _shrink(picture: NDArray[np.float32], factor: int) -> NDArray[np.float32]:

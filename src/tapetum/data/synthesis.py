@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
+
 Picture = NDArray[np.float32]
 
 
@@ -52,21 +54,10 @@ class Darkening:
     angle: float = 0.0
 
 
-def to_linear(srgb: Picture) -> Picture:
-    """sRGB in [0, 1] -> linear light (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def to_srgb(linear: Picture) -> Picture:
-    """Linear light -> sRGB in [0, 1], clipped."""
-    x = np.clip(linear, 0, 1)
-    return np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
 # 8-bit values go through a table: the power function is most of the time of a synthesis
-LINEAR_OF_BYTE = to_linear(np.arange(256, dtype=np.float32) / 255)
+LINEAR_OF_BYTE = srgb_to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
 _SRGB_STEPS = 4096
-_SRGB_OF_ROOT = to_srgb((np.arange(_SRGB_STEPS + 1, dtype=np.float32) / _SRGB_STEPS) ** 2)
+_SRGB_OF_ROOT = linear_to_srgb((np.arange(_SRGB_STEPS + 1, dtype=np.float32) / np.float32(_SRGB_STEPS)) ** 2)
 
 
 def to_srgb_bytes(linear: Picture) -> NDArray[np.uint8]:

@@ -92,8 +92,8 @@ def _make_session(path: Path, provider: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Measured (benchmarks/enhancer.py): without the memory pattern a run takes 290 instead of 500 bytes per pixel and no
-    # longer; without the arena it takes a third more time. Threads that spin while they wait cost core-seconds only.
+    # Measured (benchmarks/enhancer.py): without the memory pattern a run takes 290 instead of 500 bytes per pixel and
+    # no longer; without the arena it takes a third more time. Threads that spin while they wait cost core-seconds only.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -1,4 +1,4 @@
-"""What a method declares about itself, so that whoever runs it need not guess. No torch here: the core install reads it.
+"""What a method declares about itself, so that whoever runs it need not guess. No torch: the core install reads it.
 
 A network is an ``nn.Module`` built as ``Network(config)`` with
 
@@ -77,8 +77,8 @@ class Method:
         config: the frozen dataclass of its hyper-parameters.
         configs: every published configuration by name; the first is the default.
         objective: class of how it learns, called as ``objective(**options)``; an instance is called as
-            ``objective(network, batch) -> dict of scalar tensors`` with at least the key "loss".
-        recognise: from a state dict with clean keys (wrappers removed) the configuration it was made with, or None where
+            ``objective(network, batch)`` and returns a dict of scalar tensors with at least the key "loss".
+        recognise: from a state dict with clean keys (wrappers removed) its configuration, or None where
             the keys are another method's. May raise WeightsError for a known but unsupported variant.
         remap: where published keys differ from ours: a pure function on the state dict.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tapetum.data.augmentation import draw_mixup, mixup
 from tapetum.errors import TapetumError
 from tapetum.imaging import Picture, write_picture
+from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
@@ -121,7 +122,7 @@ class TrainingModule(pl.LightningModule):
 
 def enhance_whole(network: torch.nn.Module, low: Tensor) -> Tensor:
     """One forward pass of a picture of any size, padded to the size multiple by reflection, clamped."""
-    multiple = network.properties.size_multiple  # type: ignore[union-attr]
+    multiple = cast("Properties", network.properties).size_multiple
     height, width = low.shape[2:]
     padded = F.pad(low, (0, -width % multiple, 0, -height % multiple), mode="reflect")
     return network(padded)[..., :height, :width].clamp(0, 1)

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import tapetum
+from tapetum.methods.contract import Properties
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
 from tapetum.training.module import TrainingModule
 from tapetum.training.recipe import Recipe
@@ -85,7 +86,7 @@ class RecipeData(pl.LightningDataModule):
         assert trainer is not None
         module = trainer.lightning_module
         assert isinstance(module, TrainingModule)
-        properties = module.network.properties
+        properties = cast("Properties", module.network.properties)
         thumbnail = properties.thumbnail_size if properties.context == "thumbnail" else 0
         return training_loader(
             self.recipe, self.sources, thumbnail, lambda: trainer.global_step, trainer.global_rank, trainer.world_size
