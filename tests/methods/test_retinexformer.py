@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.blocks.attention import AttentionMatrices, ChannelAttention
 from tapetum.methods.blocks.feed_forward import DepthwiseFeedForward
 from tapetum.methods.blocks.restorer import AttentionBlocks
+from tapetum.methods.contract import Method
 from tapetum.methods.retinexformer import (
     METHOD,
     MST_PLUS_PLUS,
@@ -185,6 +187,16 @@ def test_ded_net_is_refused_by_name(key: str, shape: tuple[int, ...], message: s
         METHOD.recognise(state)
     assert key in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [METHOD, MST_PLUS_PLUS])
+def test_a_tensor_of_any_shape_may_have_a_known_name(method: Method) -> None:
+    with torch.device("meta"):
+        state = method.network(method.configs["tiny"]).state_dict()
+    for key in state:
+        for shape in ((), (8,), (0, 0), (1, 2, 3, 4, 5)):
+            with contextlib.suppress(WeightsError):  # nothing else may come out: the file is a stranger's
+                method.recognise(state | {key: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,32 @@ class AttentionMatrices:
         return torch.cat([matrices.flatten(1) for matrices in self._used], dim=1)
 
 
+class AttentionNetwork(nn.Module):
+    """A network of which only the attention matrices see the whole picture: a subclass implements ``_run``."""
+
+    def forward(self, low: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [0, 1] -> ``(B, C', H, W)``, not clamped; H and W are multiples of the size multiple.
+
+        Args:
+            context: ``(B, K)`` or ``(1, K)`` from :meth:`measure`, used instead of the picture's own.
+        """
+        return self._run(low, AttentionMatrices(context))
+
+    def measure(self, low: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, K)``: the attention matrices of all blocks, in the order of the forward pass."""
+        matrices = AttentionMatrices()
+        self._run(low, matrices)
+        return matrices.flat()
+
+    def forward_and_measure(self, low: Tensor, context: Tensor, use_context: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in one pass, for graphs that are exported once: ``use_context`` (bool, scalar) chooses at run time."""
+        matrices = AttentionMatrices(context, use_context)
+        return self._run(low, matrices), matrices.flat()
+
+    def _run(self, low: Tensor, matrices: AttentionMatrices) -> Tensor:
+        raise NotImplementedError
+
+
 class ChannelAttention(nn.Module):
     """Multi-head attention between channels: its cost is linear in the number of positions.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def recognise_retinexformer(state: Mapping[str, Tensor]) -> RetinexformerConfig 
         WeightsError: a DED-Net file, or one of its abandoned experiments: same skeleton, other parts.
     """
     first_conv = state.get("body.0.estimator.conv1.weight")
-    if first_conv is None or "body.0.denoiser.embedding.weight" not in state:
+    if not _is_kernel(first_conv) or "body.0.denoiser.embedding.weight" not in state:
         return None
     _refuse_relatives(state)
     return RetinexformerConfig(
@@ -36,7 +37,7 @@ def recognise_retinexformer(state: Mapping[str, Tensor]) -> RetinexformerConfig 
 def recognise_mst_plus_plus(state: Mapping[str, Tensor]) -> MSTPlusPlusConfig | None:
     """The configuration of an MST++ file, or None where the keys are another method's."""
     conv_in, conv_out = state.get("conv_in.weight"), state.get("conv_out.weight")
-    if conv_in is None or conv_out is None or "body.0.embedding.weight" not in state:
+    if not _is_kernel(conv_in) or not _is_kernel(conv_out) or "body.0.embedding.weight" not in state:
         return None
     return MSTPlusPlusConfig(
         in_channels=conv_in.shape[1],
@@ -50,9 +51,14 @@ def _refuse_relatives(state: Mapping[str, Tensor]) -> None:
     for key, tensor in state.items():
         if "diffusion_conv" in key or ".estimator.conv3x3." in key or ".denoiser.scale_aware_aggregation." in key:
             raise WeightsError(f"an abandoned experiment of DED-Net, which tapetum does not have (it holds {key})")
-        dense_or_separable = (key.endswith(".1.fn.net.2.weight") and tensor.shape[1] != 1) or ".fn.net.6." in key
+        dense_or_separable = (key.endswith(".1.fn.net.2.weight") and tensor.shape[1:2] != (1,)) or ".fn.net.6." in key
         if ".feat_enhancer." in key or dense_or_separable:
             raise WeightsError(f"a DED-Net file, not a Retinexformer one (it holds {key})")
+
+
+def _is_kernel(tensor: Tensor | None) -> TypeGuard[Tensor]:
+    """Of a 2-D convolution: in a damaged file a tensor of that name may have any shape."""
+    return tensor is not None and tensor.ndim == 4
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

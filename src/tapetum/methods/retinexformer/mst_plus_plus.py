@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
-from tapetum.methods.blocks.attention import AttentionMatrices
+from tapetum.methods.blocks.attention import AttentionMatrices, AttentionNetwork
 from tapetum.methods.blocks.restorer import RestorerU, restorer_radius
 from tapetum.methods.contract import Properties
 
@@ -44,8 +44,8 @@ class MSTPlusPlusConfig:
                 raise UsageError(f"mst_plus_plus: {name} must be at least 1, got {getattr(self, name)}")
 
 
-class MSTPlusPlus(nn.Module):
-    """The whole network; see the module's text."""
+class MSTPlusPlus(AttentionNetwork):
+    """``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``, sides multiples of 8; see the module's text."""
 
     def __init__(self, config: MSTPlusPlusConfig) -> None:
         super().__init__()
@@ -63,25 +63,6 @@ class MSTPlusPlus(nn.Module):
             RestorerU(config.n_feat, config.n_feat, _NUM_BLOCKS, guided=False) for _ in range(config.stage)
         )
         self.conv_out = nn.Conv2d(config.n_feat, config.out_channels, 3, padding=1, bias=False)
-
-    def forward(self, low: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W)`` in [0, 1] -> ``(B, out_channels, H, W)``, not clamped; H, W multiples of 8.
-
-        Args:
-            context: ``(B, K)`` or ``(1, K)`` from :meth:`measure`, used instead of the picture's own.
-        """
-        return self._run(low, AttentionMatrices(context))
-
-    def measure(self, low: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, K)``: the attention matrices of all blocks, in forward order."""
-        matrices = AttentionMatrices()
-        self._run(low, matrices)
-        return matrices.flat()
-
-    def forward_and_measure(self, low: Tensor, context: Tensor, use_context: Tensor) -> tuple[Tensor, Tensor]:
-        """Both in one pass, for graphs that are exported once: ``use_context`` (bool, scalar) chooses at run time."""
-        matrices = AttentionMatrices(context, use_context)
-        return self._run(low, matrices), matrices.flat()
 
     def _run(self, low: Tensor, matrices: AttentionMatrices) -> Tensor:
         shallow = self.conv_in(low)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
-from tapetum.methods.blocks.attention import AttentionMatrices
+from tapetum.methods.blocks.attention import AttentionMatrices, AttentionNetwork
 from tapetum.methods.blocks.illumination import ESTIMATOR_RADIUS, IlluminationEstimator
 from tapetum.methods.blocks.restorer import RestorerU, restorer_radius
 from tapetum.methods.contract import Properties
@@ -48,8 +48,8 @@ class RetinexformerConfig:
             raise UsageError(f"retinexformer: num_blocks must be three numbers from 1 up, got {self.num_blocks}")
 
 
-class Retinexformer(nn.Module):
-    """The whole network; see the module's text."""
+class Retinexformer(AttentionNetwork):
+    """``(B, 3, H, W)`` to the same size, sides multiples of 4; see the module's text."""
 
     def __init__(self, config: RetinexformerConfig) -> None:
         super().__init__()
@@ -63,25 +63,6 @@ class Retinexformer(nn.Module):
             bytes_per_pixel=60 * config.n_feat,
         )
         self.body = nn.ModuleList(Stage(config.n_feat, config.num_blocks) for _ in range(config.stage))
-
-    def forward(self, low: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, 3, H, W)`` in [0, 1] -> ``(B, 3, H, W)``, not clamped. H and W are multiples of 4.
-
-        Args:
-            context: ``(B, K)`` or ``(1, K)`` from :meth:`measure`, used instead of the picture's own.
-        """
-        return self._run(low, AttentionMatrices(context))
-
-    def measure(self, low: Tensor) -> Tensor:
-        """``(B, 3, H, W) -> (B, K)``: the attention matrices of all blocks, in the order of the forward pass."""
-        matrices = AttentionMatrices()
-        self._run(low, matrices)
-        return matrices.flat()
-
-    def forward_and_measure(self, low: Tensor, context: Tensor, use_context: Tensor) -> tuple[Tensor, Tensor]:
-        """Both in one pass, for graphs that are exported once: ``use_context`` (bool, scalar) chooses at run time."""
-        matrices = AttentionMatrices(context, use_context)
-        return self._run(low, matrices), matrices.flat()
 
     def _run(self, low: Tensor, matrices: AttentionMatrices) -> Tensor:
         for stage in self.body:
