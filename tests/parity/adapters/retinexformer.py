@@ -24,13 +24,23 @@ def network(case: Case) -> nn.Module:
 
 
 def retinexformer(config: Taken) -> Retinexformer:
-    if (config["in_channels"], config["out_channels"]) != (3, 3):
+    """Left out options have the defaults of the published constructor, which no published file uses."""
+    if (config.get("in_channels", 3), config.get("out_channels", 3)) != (3, 3):
         raise CaseError("Retinexformer lights up and restores 3 channels")
-    return Retinexformer(RetinexformerConfig(config["n_feat"], config["stage"], tuple(config["num_blocks"])))
+    return Retinexformer(
+        RetinexformerConfig(
+            config.get("n_feat", 31), config.get("stage", 3), tuple(config.get("num_blocks", (1, 1, 1)))
+        )
+    )
 
 
 def mst_plus_plus(config: Taken) -> MSTPlusPlus:
-    return MSTPlusPlus(MSTPlusPlusConfig(**config))
+    """Defaults: see :func:`retinexformer`."""
+    return MSTPlusPlus(
+        MSTPlusPlusConfig(
+            config.get("in_channels", 3), config.get("out_channels", 3), config["n_feat"], config.get("stage", 1)
+        )
+    )
 
 
 @torch.no_grad()

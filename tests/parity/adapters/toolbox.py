@@ -103,7 +103,7 @@ def test_metrics(case: Case) -> Outputs:
     restored, target = case.inputs["restored"], case.inputs["target"]
     return {
         "psnr": metrics.psnr_float(restored, target),
-        "ssim": metrics.ssim_gaussian_valid_uint8(restored, target),
+        "ssim": _ssim(restored, target),
         "restored_uint8": as_uint8(restored),
         "psnr_uint8": metrics.psnr_rgb_uint8(restored, target),
     }
@@ -131,9 +131,7 @@ def test_script(case: Case, make: MakeNetwork) -> Outputs:
         restored = protocols[mode].restore(predict, low, size_multiple, target)
         outputs[f"{mode}_restored"] = restored
         outputs[f"{mode}_psnr"] = metrics.psnr_float(restored, target)
-        # the script takes the mean over no position at all where the window does not fit
-        fits = min(target.shape[:2]) >= 11
-        outputs[f"{mode}_ssim"] = metrics.ssim_gaussian_valid_uint8(restored, target) if fits else np.nan
+        outputs[f"{mode}_ssim"] = _ssim(restored, target)
     return outputs
 
 
@@ -163,6 +161,11 @@ def train_steps(case: Case, make: MakeNetwork) -> Outputs:
     with torch.no_grad():
         outputs["final_out"] = network(lq[0])
     return outputs
+
+
+def _ssim(restored: np.ndarray, target: np.ndarray) -> float:
+    """Of the test script, which takes the mean over no position at all where the window does not fit."""
+    return metrics.ssim_gaussian_valid_uint8(restored, target) if min(target.shape[:2]) >= 11 else np.nan
 
 
 def _rate(iteration: int, base: float, config: Taken) -> float:
