@@ -59,16 +59,6 @@ def test_crop() -> None:
         augmentation.geometric(image, 8)
 
 
-def test_sliding_windows() -> None:
-    # the published data set: pictures of 400 x 600
-    corners = augmentation.sliding_windows(400, 600, 128, 64)
-    assert len(corners) == ((600 - 128) // 64 + 1) * ((400 - 128) // 64 + 1)
-    assert corners[:2] == [(0, 0), (0, 64)]
-    assert corners[-1] == (256, 448)
-    with pytest.raises(ValueError, match="no window of 5"):
-        augmentation.sliding_windows(4, 9, 5, 1)
-
-
 def test_min_max() -> None:
     image = picture(3, 3) / 100 + 0.25
     scaled = augmentation.min_max(image)

@@ -51,7 +51,7 @@ def test_held_out_scenes_are_whole_and_stable(split):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda f: pairs.pairs_of_split(f / "splits.json", "other"), "has no split 'other' .it has some, scene."),
+        (lambda f: pairs.pairs_of_split(f / "splits.json", "other"), "has no split 'other' .it has some."),
         (lambda f: pairs.pairs_of_split(f / "none.json", "some"), "none.json: not a readable split file"),
         (lambda f: pairs.pairs_of_folders(f / "train" / "low", f / "test" / "low"), "no picture named a.*"),
         (lambda f: pairs.pairs_of_folders(f / "nowhere", f / "test" / "low"), "nowhere: no such folder"),
@@ -61,6 +61,26 @@ def test_held_out_scenes_are_whole_and_stable(split):
 def test_what_is_missing_is_named(split, call, says):
     with pytest.raises(InputError, match=says):
         call(split)
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"some": [], "scene": [1]}', "{", "\xff"])
+def test_split_files_that_are_none(tmp_path, text):
+    (tmp_path / "splits.json").write_text(text, encoding="latin-1")
+    for call in (pairs.pairs_of_split, pairs.scenes_of_split):
+        with pytest.raises(InputError, match=r"splits\.json: not a (readable )?split file"):
+            call(tmp_path / "splits.json", "some")
+
+
+def test_a_split_file_without_scenes(tmp_path):
+    (tmp_path / "splits.json").write_text('{"some": []}')
+    with pytest.raises(InputError, match="without the scenes"):
+        pairs.scenes_of_split(tmp_path / "splits.json", "a/")
+
+
+def test_two_pictures_of_one_name(split):
+    (split / "train" / "low" / "a.jpg").write_bytes((split / "train" / "low" / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"low: a\.jpg and a\.png have one name"):
+        pairs.pairs_of_folders(split / "train" / "low", split / "train" / "high")
 
 
 def test_csv_errors_name_the_line(tmp_path):

@@ -94,6 +94,18 @@ def test_whole_pictures_and_flips_only(pictures):
     assert "thumbnail" not in samples[0]
 
 
+def test_sliding_windows(tmp_path):
+    rows, columns = np.mgrid[:40, :60].astype(np.uint8)
+    write_picture(Picture(np.stack([rows, columns, rows], 2)), tmp_path / "places.png")
+    source = Source(pairs_of_pictures(tmp_path), kind="identity", stride=8)
+    dataset = PatchDataset([source], patch=13, seed=1, length=400, geometry=False)
+    corners = {
+        tuple((sample["low"][:2, 0, 0] * 255).round().int().tolist()) for sample in map(dataset.__getitem__, range(400))
+    }
+    # floor((40 - 13) / 8) + 1 by floor((60 - 13) / 8) + 1, as the published data set counts
+    assert corners == {(8 * row, 8 * column) for row in range(4) for column in range(6)}
+
+
 def test_a_full_store_reads_again(pictures):
     reads = []
 

@@ -34,6 +34,20 @@ def test_overrides_reach_any_depth(small):
 
 
 @pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("{kind: cosine, t_max: 4, minimum: 0.5}", [1.0, 0.75, 0.5]),
+        ("{kind: multi_step, milestones: [2], gamma: 0.5, restarts: [0, 4], weights: [1, 0.25]}", [1.0, 0.5, 0.25]),
+        ("{kind: cosine_restarts, periods: [4, 4], minima: [0.5, 0]}", [1.0, 0.75, 0.5]),
+        ("{kind: linear}", [1.0, 0.8, 0.6]),
+    ],
+)
+def test_every_schedule_can_be_written(small, schedule, rates):
+    recipe = load_recipe(small, [f"schedule={schedule}"])
+    assert [recipe.schedule.rate(i, 1.0, recipe.run.steps) for i in (1, 3, 5)] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
     ("override", "says"),
     [
         ("run.setps=5", "run.setps: unknown key"),
@@ -46,6 +60,7 @@ def test_overrides_reach_any_depth(small):
         ("run.steps.more=1", "run.steps is a value, not a section"),
         ("run.steps", "write key=value"),
         ("schedule.minima=[1, 2]", "minima must have as many entries as periods"),
+        ("schedule={kind: multi_step, milestones: [1], weights: []}", "weights must have as many entries as restarts"),
         ("schedule.kind=magic", "schedule: .*'magic'"),
         ("name=../evil", "name: .*pattern"),
     ],

@@ -30,7 +30,7 @@ def test_published_training_log() -> None:
 @given(t=st.integers(0, 300), t_max=st.integers(1, 100))
 def test_one_minimum_for_all_and_pytorch(t: int, t_max: int) -> None:
     if t <= t_max:
-        one = schedules.cosine_restart(t + 1, 0.1, [t_max], [1.0], 0.01)
+        one = schedules.cosine_restart_cyclic(t + 1, 0.1, [t_max], [1.0], [0.01])
         assert one == pytest.approx(schedules.cosine(t + 1, 0.1, t_max, 0.01))
     optimiser = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, t_max, 0.01)
@@ -39,7 +39,8 @@ def test_one_minimum_for_all_and_pytorch(t: int, t_max: int) -> None:
 
 
 def test_restart_weight() -> None:
-    assert schedules.cosine_restart(12, 1.0, [10, 10], [1.0, 0.5]) == pytest.approx(0.25 * (1 + math.cos(math.pi / 10)))
+    rate = schedules.cosine_restart_cyclic(12, 1.0, [10, 10], [1.0, 0.5], [0, 0])
+    assert rate == pytest.approx(0.25 * (1 + math.cos(math.pi / 10)))
 
 
 @pytest.mark.parametrize(

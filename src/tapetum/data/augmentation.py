@@ -53,17 +53,6 @@ def crop(image: NDArray[Scalar], top: int, left: int, size: int) -> NDArray[Scal
     return image[top : top + size, left : left + size]
 
 
-def sliding_windows(height: int, width: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """Corners (top, left) of all windows of ``size``, row by row: what the sliding-window data set cuts.
-
-    Raises:
-        ValueError: the picture is smaller than a window.
-    """
-    if height < size or width < size:
-        raise ValueError(f"a picture of {height} x {width} holds no window of {size}")
-    return [(top, left) for top in range(0, height - size + 1, stride) for left in range(0, width - size + 1, stride)]
-
-
 def min_max(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """``(x - min) / (max - min)`` over all channels and pixels; a constant picture becomes zero."""
     low, high = image.min(), image.max()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +32,9 @@ def pairs_of_folders(low: Path, target: Path, scenes: dict[str, str] | None = No
     """Pairs two folders by file stem.
 
     Raises:
-        InputError: a folder is missing or empty, or a picture has no partner; the text names the first.
+        InputError: a folder is missing or empty, or a picture has no partner, or two; the text names the first.
     """
-    lows = {p.stem: p for p in list_pictures(low)}
-    targets = {p.stem: p for p in list_pictures(target)}
+    lows, targets = _by_stem(low), _by_stem(target)
     lonely = sorted(set(lows) ^ set(targets))
     if lonely:
         where = target if lonely[0] in lows else low
@@ -49,12 +49,10 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
     Raises:
         InputError: the file, the key or a picture is missing.
     """
-    try:
-        content = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{file}: not a readable split file ({error})") from None
-    if key not in content:
-        raise InputError(f"{file}: has no split {key!r} (it has {', '.join(content)})")
+    content = _read_split(file)
+    lists = [name for name, value in content.items() if isinstance(value, list)]
+    if key not in lists:
+        raise InputError(f"{file}: has no split {key!r} (it has {', '.join(lists)})")
     members, scenes = content[key], content.get("scene", {})
     stems: dict[Path, dict[str, Path]] = {}
     pairs = []
@@ -64,7 +62,7 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
         for side in ("low", "high"):
             place = file.parent / folder / side
             if place not in stems:
-                stems[place] = {p.stem: p for p in list_pictures(place)}
+                stems[place] = _by_stem(place)
             if name not in stems[place]:
                 raise InputError(f"{place}: no picture named {name}.*, which {file.name} lists in {key}")
             found.append(stems[place][name])
@@ -74,11 +72,30 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
 
 def scenes_of_split(file: Path, prefix: str) -> dict[str, str]:
     """Scene by file stem, of the members of a split file that begin with ``prefix``."""
-    try:
-        scenes = json.loads(file.read_text())["scene"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: not a split file with scenes ({error})") from None
+    scenes = _read_split(file).get("scene")
+    if scenes is None:
+        raise InputError(f"{file}: a split file without the scenes of its members")
     return {key.removeprefix(prefix): str(scene) for key, scene in scenes.items() if key.startswith(prefix)}
+
+
+def _read_split(file: Path) -> dict[str, Any]:
+    """Lists of members by name, and under "scene" a scene for each member (with remarks between them)."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not a readable split file ({error})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("scene", {}), dict):
+        raise InputError(f"{file}: not a split file: it must map names to lists, and scene to the members' scenes")
+    return content
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        if path.stem in files:
+            raise InputError(f"{folder}: {files[path.stem].name} and {path.name} have one name: which is meant?")
+        files[path.stem] = path
+    return files
 
 
 def pairs_of_csv(file: Path, folder: Path) -> list[Pair]:
@@ -88,10 +105,10 @@ def pairs_of_csv(file: Path, folder: Path) -> list[Pair]:
         InputError: the table or a picture is missing.
     """
     try:
-        with file.open(newline="") as stream:
+        with file.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     pairs = []
     for number, row in enumerate(rows, 2):
         try:

@@ -38,6 +38,7 @@ class Source:
         noise: strength of synthetic noise put on the low (0: none).
         stops: range of the exposure taken away by "darken".
         shrink: largest factor by which pictures are shrunk first, 1 or 2 (drawn).
+        stride: corners of patches are multiples of this: the toolbox's sliding window, its windows drawn.
         read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
         turns: draw one of all eight flips and rotations; else flips only.
     """
@@ -48,6 +49,7 @@ class Source:
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     shrink: int = 1
+    stride: int = 1
     read: Reader = load_rgb
     turns: bool = True
 
@@ -112,7 +114,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         outer = _place(window, rng)
         low, target = low[outer], target[outer]
         size = target.shape[:2]
-        inner = _place([(factor * patch or n, n) for n in size], rng)
+        inner = _place([(factor * patch or n, n) for n in size], rng, source.stride)
         wanted = _shrink(_unit(target[inner]), factor)
         exposure = Exposure.draw(source, rng)
         if exposure is None:
@@ -193,9 +195,9 @@ def _tensor(picture: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
-def _place(sizes: list[tuple[int, int]], rng: np.random.Generator) -> tuple[slice, slice]:
+def _place(sizes: list[tuple[int, int]], rng: np.random.Generator, stride: int = 1) -> tuple[slice, slice]:
     """A random window of the wanted (size, of) rows and columns, or all where that is less."""
-    corners = [int(rng.integers(max(0, of - size) + 1)) for size, of in sizes]
+    corners = [stride * int(rng.integers(max(0, of - size) // stride + 1)) for size, of in sizes]
     rows, columns = (slice(c, min(c + size, of)) for c, (size, of) in zip(corners, sizes, strict=True))
     return rows, columns
 

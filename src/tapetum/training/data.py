@@ -45,7 +45,7 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
         train, validation = lists.hold_out(pairs, section.hold_out)
         common = Source((), section.weight, section.kind, section.noise, section.stops, read=read, turns=turns)
         if section.weight > 0:
-            training.append(replace(common, pairs=train, shrink=section.shrink))
+            training.append(replace(common, pairs=train, shrink=section.shrink, stride=section.stride))
         if validation and section.validate_at_most:
             count = min(section.validate_at_most, len(validation))
             chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]

@@ -79,6 +79,8 @@ class SourceSection(Section):
     noise: Annotated[float, Field(ge=0)] = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     shrink: Literal[1, 2] = 1
+    stride: Annotated[int, Field(ge=1)] = 1
+    """Corners of patches are multiples of this: the sliding window of the Retinexformer toolbox."""
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the scenes kept for validation."""
     validate_at_most: Annotated[int, Field(ge=0)] = 16
@@ -132,16 +134,36 @@ class CosineRestarts(Section):
         )
 
 
+class Cosine(Section):
+    """A cosine that falls to ``minimum`` in ``t_max`` steps, and rises again after them."""
+
+    kind: Literal["cosine"]
+    t_max: Annotated[int, Field(ge=1)]
+    minimum: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def rate(self, iteration: int, base: float, total: int) -> float:
+        return schedules.cosine(iteration, base, self.t_max, self.minimum)
+
+
 class MultiStep(Section):
-    """The rate times ``gamma`` at each milestone."""
+    """The rate times ``gamma`` at each milestone; at each restart anew, times its weight."""
 
     kind: Literal["multi_step"]
     milestones: list[int]
     gamma: Annotated[float, Field(gt=0)] = 0.1
+    restarts: list[int] = [0]
+    weights: list[float] = [1.0]
     warmup: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _same_length(self) -> MultiStep:
+        if len(self.weights) != len(self.restarts):
+            raise ValueError(f"weights must have as many entries as restarts ({len(self.restarts)})")
+        return self
+
     def rate(self, iteration: int, base: float, total: int) -> float:
-        return schedules.multi_step(iteration, base, self.milestones, self.gamma)
+        return schedules.multi_step(iteration, base, self.milestones, self.gamma, self.restarts, self.weights)
 
 
 class Linear(Section):
@@ -189,7 +211,7 @@ class Recipe(Section):
     objective: dict[str, Any] = {}
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
-    schedule: Annotated[CosineRestarts | MultiStep | Linear | Vibrate, Field(discriminator="kind")]
+    schedule: Annotated[CosineRestarts | Cosine | MultiStep | Linear | Vibrate, Field(discriminator="kind")]
     run: RunSection
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ def cosine_restart_cyclic(
     """``CosineAnnealingRestartCyclicLR``: cosine cycles, each with its own minimum.
 
     A "minimum" above the base rate makes a cycle rise (the published recipes do that). After the last cycle its
-    minimum is held.
+    minimum is held. ``CosineAnnealingRestartLR`` is the same with one minimum for all cycles.
 
     Raises:
         UsageError: the three lists are empty or differ in length.
@@ -34,13 +34,6 @@ def cosine_restart_cyclic(
             since = t - (end - period)
             return minimum + 0.5 * weight * (base - minimum) * (1 + cos(pi * since / period))
     return minima[-1]
-
-
-def cosine_restart(
-    iteration: int, base: float, periods: Sequence[int], weights: Sequence[float], minimum: float = 0.0
-) -> float:
-    """``CosineAnnealingRestartLR``: cosine cycles with one minimum for all."""
-    return cosine_restart_cyclic(iteration, base, periods, weights, [minimum] * len(periods))
 
 
 def multi_step(
