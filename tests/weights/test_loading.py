@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from tapetum.errors import TapetumError, UsageError, WeightsError
@@ -228,6 +228,35 @@ def test_truncated_files_are_refused(tmp_path: Path, name: str, share: float) ->
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(WeightsError, match="damaged or cut off"):
         load_model(path)
+
+
+@pytest.mark.parametrize("header", [0x0280, 0x4B50])
+def test_a_safetensors_header_may_begin_like_a_pickle_or_an_archive(tmp_path: Path, header: int) -> None:
+    raw = save(create_model("retinexformer", "tiny").state_dict())
+    length = int.from_bytes(raw[:8], "little")
+    wanted = header if header > length else header + 0x10000
+    padding = b" " * (wanted - length)
+    file = tmp_path / "padded.safetensors"
+    file.write_bytes(wanted.to_bytes(8, "little") + raw[8 : 8 + length] + padding + raw[8 + length :])
+    assert len(read_state_dict(file)) == 83
+
+
+def test_a_small_file_cannot_ask_for_a_large_network(tmp_path: Path) -> None:
+    state = create_model("retinexformer", "tiny").state_dict()
+    first = "body.0.estimator.conv1.weight"
+    torch.save(state | {first: torch.zeros(40_000, 4, 1, 1)}, tmp_path / "wide.pth")  # terabytes, were it built
+    with pytest.raises(WeightsError, match=r"76 of another shape: .*conv1.bias \(8,\) instead of \(40000,\)"):
+        load_model(tmp_path / "wide.pth")
+    torch.save(state | {first: torch.zeros(1).expand(40_000, 4, 1, 1)}, tmp_path / "hollow.pth")
+    with pytest.raises(WeightsError, match=f"claim to be larger than what is stored of them: {first}"):
+        load_model(tmp_path / "hollow.pth")
+
+
+def test_an_impossible_configuration_names_the_file(tmp_path: Path) -> None:
+    state = create_model("retinexformer", "tiny").state_dict()
+    torch.save(state | {"body.0.estimator.conv1.weight": torch.zeros(5, 4, 1, 1)}, tmp_path / "five.pth")
+    with pytest.raises(WeightsError, match=r"five\.pth: weights of a configuration that cannot be"):
+        load_model(tmp_path / "five.pth")
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

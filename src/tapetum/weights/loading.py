@@ -66,10 +66,10 @@ def read_weights(path: str | Path, *, ema: bool = False) -> WeightsFile:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     if not start:
         raise WeightsError(f"{path}: the file is empty; download it again")
-    if start[:2] in (b"PK", b"\x80\x02"):
-        content, metadata = _read_pickle(path), {}
-    elif start[8:9] == b"{":
+    if start[4:9] == b"\0\0\0\0{":  # asked first: the length before it may begin like the others
         content, metadata = _read_safetensors(path)
+    elif start[:2] in (b"PK", b"\x80\x02"):
+        content, metadata = _read_pickle(path), {}
     else:
         raise WeightsError(f"{path}: {_describe(start)}, not a file of weights (.safetensors, .pth, .pt)")
     state, entry = _unwrap(content, path, ema)
@@ -89,7 +89,12 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[Method, Any]:
     """
     for name in HOMES:
         method = get_method(name)
-        config = method.recognise(state)
+        try:
+            config = method.recognise(state)
+        except WeightsError:
+            raise
+        except UsageError as error:
+            raise WeightsError(f"weights of a configuration that cannot be ({error})") from None
         if config is not None:
             return method, config
     raise WeightsError(
@@ -120,14 +125,24 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
         found, found_config = wanted, config  # the caller knows; a strict load says what differs
     if wanted is not None and found.name != wanted.name:
         raise WeightsError(f"{path}: holds weights of {found.name}, not of {wanted.name}")
-    network = found.network(make_config(found, found_config if config is None else config))
+    chosen = make_config(found, found_config if config is None else config)
     state = file.state if "tapetum.method" in file.metadata else found.remap(file.state)
-    load_strictly(network, state, f"{path} does not fit {found.name}")
+    complaint = f"{path} does not fit {found.name}"
+    with torch.device("meta"):  # no memory: a damaged file may ask for a network of any size
+        check_fits(found.network(chosen), state, complaint)
+    network = found.network(chosen)
+    load_strictly(network, state, complaint)
     return network.eval()
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
-    """Load every tensor of ``state`` into ``network``, or nothing.
+    """Load every tensor of ``state`` into ``network``, or nothing. Raises as :func:`check_fits` does."""
+    check_fits(network, state, complaint)
+    network.load_state_dict(dict(state))
+
+
+def check_fits(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
+    """Compares keys and shapes.
 
     Raises:
         WeightsError: ``complaint``, and which keys are missing, unexpected or of another shape.
@@ -147,7 +162,6 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: st
     ]
     if found:
         raise WeightsError(f"{complaint}: {'; '.join(found)}")
-    network.load_state_dict(dict(state))
 
 
 def save_model(network: nn.Module, path: str | Path, provenance: dict[str, Any]) -> Path:
@@ -172,7 +186,8 @@ def save_model(network: nn.Module, path: str | Path, provenance: dict[str, Any])
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: cannot be written ({error})") from None
+        reason = getattr(error, "strerror", None) or error  # not str(error), which names the temporary file
+        raise UsageError(f"{path}: cannot be written ({reason})") from None
     return path
 
 
@@ -258,7 +273,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # the open file, not its name: by some names torch takes it for another kind of file
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise WeightsError(
@@ -282,6 +299,9 @@ def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str
     strangers = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strangers:
         raise WeightsError(f"{path}: holds other things than tensors: {_listed(strangers)}")
+    hollow = [key for key, value in content.items() if value.untyped_storage().nbytes() < value.nbytes]
+    if hollow:
+        raise WeightsError(f"{path}: tensors that claim to be larger than what is stored of them: {_listed(hollow)}")
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
     return dict(content), entry
