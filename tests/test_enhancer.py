@@ -320,6 +320,8 @@ def test_enhance_does_not_replace_its_input(tmp_path: Path) -> None:
         ({"strength": float("nan")}, "strength must be from 0 to 1"),
         ({"tile": 0}, "tile must be"),
         ({"memory": "lots"}, "memory must be"),
+        ({"memory": "1e400"}, "memory must be"),
+        ({"memory": 0}, "memory must be"),
         ({"device": "abacus"}, "device 'abacus' is not here"),
         ({"model": nn.Conv2d(3, 3, 1)}, "Conv2d declares no properties"),
         ({"model": Local(Properties(domain="raw"))}, "takes sRGB models"),

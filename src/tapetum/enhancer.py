@@ -98,7 +98,7 @@ class Enhancer:
                 * a NumPy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, uint16, or floating
                   in 0..1 (values a little outside are clipped).
                 * a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` (or with one channel): uint8, or floating in 0..1.
-                * a :class:`tapetum.imaging.Picture`.
+                * a :class:`tapetum.imaging.Picture`. Floats outside of 0..1 stay as far outside as they were.
 
                 Transparency is kept as it is. Grey pictures stay grey: the luma of the enhanced one.
 
@@ -286,7 +286,7 @@ def _load_network(name: str, weights: str | Path | None) -> nn.Module:
     if weights is None and entry is None:
         raise UsageError(
             f"{name} is a method without bundled weights: give a file of weights "
-            f"(or create_model({name!r}) as the model, to run it untrained)"
+            "(--weights FILE, or weights= in Python)"
         )
     path = weights if weights is not None else entry.verified_path() if entry else ""
     return load_model(path, method=entry.method if entry else name)
@@ -300,10 +300,10 @@ def parse_memory(memory: int | float | str) -> int:
     if match is None or unit is None or (unit and (unit if unit.endswith("B") else unit + "B") not in _UNITS):
         raise UsageError(f"memory must be bytes or a size such as 800MB or 1.5GB, got {text!r}")
     unit = unit if unit.endswith("B") or not unit else unit + "B"
-    value = int(float(match.group(1)) * _UNITS[unit])
-    if value < 1:
-        raise UsageError(f"memory must be more than nothing, got {text!r}")
-    return value
+    value = float(match.group(1)) * _UNITS[unit]
+    if not 1 <= value < math.inf:
+        raise UsageError(f"memory must be at least one byte, and finite, got {text!r}")
+    return int(value)
 
 
 def _working_memory(grid: Grid, bytes_per_pixel: int) -> int:

@@ -93,6 +93,18 @@ def test_picture_keeps_the_rest() -> None:
     assert (back.icc, back.format, back.alpha is picture.alpha) == (b"x", "png", True)
 
 
+def test_highlights_above_white_stay_as_far_above() -> None:
+    pixels = np.array([[[-0.5, 0.0, 0.25], [0.5, 1.0, 7.0]]], np.float32)
+    (inside,), rewrap = opened(Picture(pixels))
+    assert inside.ravel().tolist() == [0, 0, 0.25, 0.5, 1, 1]
+    assert rewrap([np.sqrt(inside)]).pixels.ravel().tolist() == [-0.5, 0, 0.5, np.float32(0.5**0.5), 1, 7]
+    assert np.array_equal(rewrap([inside]).pixels, pixels)
+    with pytest.raises(InputError, match=r"most samples are above 1 \(up to 65535\)"):
+        opened(Picture(np.full((4, 4, 3), 65535, np.float32)))
+    with pytest.raises(InputError, match="NaN"):
+        opened(Picture(np.full((4, 4, 3), np.nan, np.float32)))
+
+
 def test_a_little_outside_is_clipped() -> None:
     (pixels,), _ = opened(np.array([[-0.1, 1.2]]))
     assert pixels.ravel().tolist() == [0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import struct
@@ -136,7 +137,7 @@ BOMBS = {
 def test_bomb(put: Put, kind: str) -> None:
     said = refusal(put("bomb", BOMBS[kind]))
     assert said == (
-        "60000 x 60000 = 3600.0 million pixels, more than the limit of 200 million (raise it with --max-pixels)"
+        "60000 x 60000 = 3600 million pixels, more than the limit of 200 million (raise it with --max-pixels)"
     )
 
 
@@ -171,7 +172,8 @@ for path in sys.argv[1:]:
 def test_limit_is_an_option(encode: Encode, put: Put, photo: np.ndarray) -> None:
     path = put("a.png", encode(photo, "PNG"))
     assert read_picture(path, max_pixels=48 * 64).pixels.shape == photo.shape
-    assert "48 x" not in refusal(path, max_pixels=48 * 64 - 1)
+    said = refusal(path, max_pixels=48 * 64 - 1)
+    assert said == "64 x 48 = 3072 pixels, more than the limit of 3071 (raise it with --max-pixels)"
 
 
 @pytest.mark.parametrize("size", [(0, 5), (2**31 - 1, 2**31 - 1)])
@@ -293,6 +295,39 @@ def test_samples_of_other_types(tmp_path: Path, dtype: type, said: str) -> None:
     assert said in refusal(tmp_path / "a.tif")
 
 
+def test_double_precision_is_refused_in_words(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5)))
+    assert "32-bit float, are needed" in refusal(tmp_path / "a.tif")
+
+
+# 16 x 16 pixels as telephones write them (HEVC in HEIF; made with pillow-heif, compressed with zlib)
+HEIC = zlib.decompress(
+    base64.b85decode(
+        b"c-muNV30{GsVvAy%}izhg51nBLl8SRGck>Ufw3kxwIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfN=qY1_BizR?f`KO9S&j"
+        b"qM|@fDif5KQI>27V)7MamgK^f{K+gRDge@VG7FOPfpjTQnKL6ZNN56Bk=zG{KYxGxU|`^9P5|nVaA4$N{Qn=MfElEM8HD6^F*zgx"
+        b"B{iKG8PQ}GC^WK8d$n%Xvj>U`4m2<@@HBvgTatjP*<2V879Z>c+98~rpHq~VoKpc5<z-+4Dq#@GEG|feddvZeHIj1@K@Jmux*bga"
+        b"|Ns92kY<9>An}6CicFA3W)2PxASIDmkP8cAV6d?^GBLBZ0NFaZDT$ykR?uKv&mtsr=E0AbhcfKnZM%57(mrFg_G8ca<r^g?t^B_L"
+        b"0B*ToVE"
+    )
+)
+
+
+def test_heic_of_a_telephone_is_not_called_damaged(put: Put) -> None:
+    """The wheel of libvips cannot decode HEVC."""
+    said = refusal(put("IMG_1.HEIC", HEIC))
+    assert said == "this kind of HEIC cannot be decoded here: convert it to JPEG, PNG or TIFF first"
+
+
+def test_a_profile_on_a_float_picture_clips_with_a_word(
+    tmp_path: Path, profile: Callable[[str | None, str], bytes]
+) -> None:
+    pixels = np.array([[[0.1, 0.2, 3.0]]], np.float32)
+    tags = [(34675, "B", len(data := profile("p3", "linear")), data, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=tags)
+    with pytest.warns(TapetumWarning, match=r"samples from 0\.1 to 3 are clipped to 0\.\.1"):
+        read_picture(tmp_path / "a.tif")
+
+
 def test_too_many_channels(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 7), np.uint8), photometric="rgb", planarconfig="contig")
     assert "has 7 channels" in refusal(tmp_path / "a.tif")
@@ -343,6 +378,26 @@ def test_nothing_remains_of_a_failure(
         write_picture(Picture(255 - photo), path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_a_full_disk_is_called_so(tmp_path: Path, suffix: str) -> None:
+    code = """
+import resource, sys, numpy as np
+from tapetum.errors import InputError
+from tapetum.imaging import Picture, write_picture
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+try:
+    write_picture(Picture(noise), sys.argv[1])
+except InputError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / f"a{suffix}")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"{tmp_path / f'a{suffix}'}: cannot be written: file too large\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("suffix", "width"), [(".jpg", 65_501), (".webp", 16_384)])

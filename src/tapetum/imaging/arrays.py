@@ -30,8 +30,7 @@ def opened(image: Any) -> tuple[list[np.ndarray], Rewrap]:
         UsageError: another type, dtype or shape. InputError: NaN, infinity, or values of another scale.
     """
     if isinstance(image, Picture):
-        picture = image
-        return [_checked(picture.pixels)], lambda results: picture.with_pixels(results[0])
+        return _open_picture(image)
     if isinstance(image, np.ndarray):
         return _open_array(image)
     # asked of modules that the caller has imported, since neither PIL nor torch is needed otherwise
@@ -41,6 +40,20 @@ def opened(image: Any) -> tuple[list[np.ndarray], Rewrap]:
     if torch is not None and isinstance(image, torch.Tensor):
         return _open_tensor(image)
     raise UsageError(f"an image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}")
+
+
+def _open_picture(picture: Picture) -> tuple[list[np.ndarray], Rewrap]:
+    pixels = picture.pixels
+    if pixels.dtype.kind != "f":
+        return [pixels], lambda results: picture.with_pixels(results[0])
+    _check_finite(pixels)
+    if np.count_nonzero(pixels > 1) > pixels.size / 2:
+        raise InputError(
+            f"most samples are above 1 (up to {pixels.max():g}): a float picture must have 0 for black and 1 for white"
+        )
+    inside = np.clip(pixels, 0, 1)
+    # highlights of a picture of high dynamic range lie above white: by as much as before, so that none is lost
+    return [inside], lambda results: picture.with_pixels(results[0] + (pixels - inside))
 
 
 def _open_array(array: np.ndarray) -> tuple[list[np.ndarray], Rewrap]:
@@ -109,9 +122,8 @@ def _open_pil(image: Any) -> tuple[list[np.ndarray], Rewrap]:
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "f":
+        _check_finite(pixels)
         low, high = float(pixels.min()), float(pixels.max())
-        if not np.isfinite(low + high):
-            raise InputError("the image holds values that are no numbers (NaN or infinity)")
         if low < -_SLACK or high > 1 + _SLACK:
             raise InputError(
                 f"a floating image must have values from 0 to 1, got {low:g} to {high:g}: divide them first"
@@ -120,3 +132,8 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise UsageError(f"an image must be uint8, uint16 or floating in 0..1, got {pixels.dtype}: convert it first")
     return pixels
+
+
+def _check_finite(pixels: np.ndarray) -> None:
+    if not np.isfinite(pixels.min()) or not np.isfinite(pixels.max()):
+        raise InputError("the image holds values that are no numbers (NaN or infinity)")

@@ -23,6 +23,7 @@ MAX_PIXELS = 200_000_000
 _KEPT = ("exif-data", "xmp-data", "iptc-data", "photoshop-data", "jpeg-chroma-subsample")
 _MM_PER_INCH = 25.4
 _LARGEST_DPI = 1e6  # more is damage, and libvips would not write it
+_SLACK = 0.5 / 255  # floats so little outside of 0..1 are rounding or resampling, not worth a word
 _PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly every PNG
 
 
@@ -59,9 +60,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             _check_png(start, image, path)
         return _to_picture(image, kind, tiff_exif, path)
     except pyvips.Error as error:
-        raise InputError(
-            f"{path}: cannot be decoded, the {kind.upper()} is damaged or cut off: {vips.reason(error)}"
-        ) from None
+        raise InputError(f"{path}: {_trouble(kind, vips.reason(error))}") from None
     finally:
         os.close(descriptor)
 
@@ -92,11 +91,19 @@ _LOADERS = {
 }
 
 
+def _trouble(kind: str, reason: str) -> str:
+    if "has not been built in" in reason:  # patents: the wheel decodes AVIF, not the HEVC of most telephones' HEIC
+        return "this kind of HEIC cannot be decoded here: convert it to JPEG, PNG or TIFF first"
+    if "samples out of range" in reason:
+        return "its samples are of a kind that cannot be read (8 or 16 bit, or 32-bit float, are needed)"
+    return f"cannot be decoded, the {kind.upper()} is damaged or cut off: {reason}"
+
+
 def _check_header(image: pyvips.Image, kind: str, path: Path, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise InputError(
-            f"{path}: {image.width} x {image.height} = {image.width * image.height / 1e6:.1f} million pixels, "
-            f"more than the limit of {max_pixels / 1e6:g} million (raise it with --max-pixels)"
+            f"{path}: {image.width} x {image.height} = {_count(image.width * image.height)} pixels, "
+            f"more than the limit of {_count(max_pixels)} (raise it with --max-pixels)"
         )
     pages = image.get_n_pages()
     if pages > 1 and kind in ("gif", "webp"):
@@ -111,6 +118,10 @@ def _check_header(image: pyvips.Image, kind: str, path: Path, max_pixels: int) -
         )
     if image.format not in ("uchar", "ushort", "float", "double"):
         raise InputError(f"{path}: samples of type {image.format} cannot be read (8 or 16 bit, or float, are needed)")
+
+
+def _count(pixels: int) -> str:
+    return f"{pixels / 1e6:.1f}".removesuffix(".0") + " million" if pixels >= 1_000_000 else str(pixels)
 
 
 def _check_png(start: bytes, image: pyvips.Image, path: Path) -> None:
@@ -163,6 +174,8 @@ def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: P
     if pixels.dtype.kind == "f":
         _mend(pixels, path)
     if isinstance(profile, profiles.Curves) and not profile.is_srgb:
+        if pixels.dtype.kind == "f" and (pixels.min() < -_SLACK or pixels.max() > 1 + _SLACK):
+            _warn(f"{path}: samples from {pixels.min():g} to {pixels.max():g} are clipped to 0..1")
         pixels = profiles.to_srgb(pixels, profile)
     if alpha is not None and alpha.dtype != pixels.dtype:
         alpha = alpha.astype(pixels.dtype) * pixels.dtype.type(257)

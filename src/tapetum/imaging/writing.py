@@ -23,6 +23,7 @@ _LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 _MM_PER_INCH = 25.4
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _LARGEST_SEGMENT = 65000  # of a JPEG: it has 65533 bytes, libvips adds some
+_PROBE = 1 << 20
 _DEFAULT_DPI = (72.0, 72.0)  # what readers assume; libvips would write its own 25.4
 
 
@@ -61,7 +62,11 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             target = pyvips.Target.new_to_descriptor(descriptor)
-            getattr(image, f"{container}save_target")(target, **options)
+            try:
+                getattr(image, f"{container}save_target")(target, **options)
+            except pyvips.Error:
+                os.write(descriptor, bytes(_PROBE))  # libvips does not say that the disk is full: this does
+                raise
             if container == "tiff":
                 exif.scatter(picture.metadata.get("exif-data"), picture.metadata.get("iptc-data"), descriptor)
         finally:
