@@ -187,6 +187,7 @@ def test_a_name_that_is_not_unicode(tmp_path, tapetum, model, save):
     result = tapetum("enhance", source, "-o", f"{tmp_path}/out", "--model", model, "--json")
     assert (result.code, result.json["done"]) == (0, 1)
     assert os.listdir(bytes(tmp_path) + b"/out") == [b"caf\xe9\n.jpg"]
+    assert result.json["files"][0]["output"] == f"{tmp_path}/out/caf\N{REPLACEMENT CHARACTER}\n.jpg"
     result = tapetum("enhance", f"{source}x", "--model", model)
     assert result.code == 1
     assert len(result.err.splitlines()) == 1, "a line break in a name makes no second line"
@@ -225,6 +226,47 @@ def test_the_output_is_never_the_input(link, tmp_path, tapetum, model, save):
         assert result.code == 2
         assert "is the input" in result.errors[0]
     assert source.read_bytes() == before
+
+
+def test_the_input_by_way_of_a_folder_that_is_not_there_yet(tmp_path, tapetum, model, save):
+    source = save("dark.png")
+    before = source.read_bytes()
+    result = tapetum("enhance", source, "-o", f"{tmp_path}/new/../dark.png", "--model", model, "--overwrite")
+    assert result.code == 2
+    assert "is the input" in result.errors[0]
+    assert source.read_bytes() == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_empty_arguments(tmp_path, tapetum, model, save, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = save("dark.png")
+    result = tapetum("enhance", "", "--model", model)  # a shell variable that was not set
+    assert (result.code, result.err.splitlines()[0]) == (
+        1,
+        "error: an input is empty: give a file, a folder or a pattern",
+    )
+    result = tapetum("enhance", source, "-o", "", "--model", model)
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["dark.png"]
+
+
+def test_a_folder_in_the_place_of_the_output(tmp_path, tapetum, model, save):
+    source = save("dark.png")
+    (tmp_path / "out" / "dark.png").mkdir(parents=True)
+    result = tapetum("enhance", source, "-o", tmp_path / "out", "--model", model)
+    assert result.code == 1, "it is no finished picture"
+    assert "is a folder" in result.errors[0]
+
+
+def test_a_float_picture_of_another_scale_is_named(tmp_path, tapetum, model):
+    path = tmp_path / "counts.tif"
+    Image.fromarray(np.full((12, 16), 4095, np.float32)).save(path)
+    result = tapetum("enhance", path, "--model", model)
+    assert result.code == 1
+    assert result.errors == [
+        f"error: {path}: most samples are above 1 (up to 4095): a float picture must have 0 for black and 1 for white"
+    ]
 
 
 def test_a_folder_into_itself(tmp_path, tapetum, model, save):

@@ -191,7 +191,8 @@ def test_stopped_by_ctrl_c(tmp_path, tapetum, doubler, save, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_leaves_whole_files(tmp_path, doubler, save):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_files(number, tmp_path, doubler, save):
     """A real process is interrupted in the middle of its work: every file is whole, none is left over."""
     big = np.random.default_rng(0).integers(0, 80, (600, 800, 3), np.uint8)
     count = 60
@@ -204,7 +205,7 @@ def test_ctrl_c_leaves_whole_files(tmp_path, doubler, save):
     limit = time.monotonic() + 60
     while not (out.is_dir() and len(list(out.glob("*.png"))) >= 2) and time.monotonic() < limit:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err

@@ -65,6 +65,8 @@ def plan(
     Raises:
         UsageError: an output is an input, two inputs have one output, or ``out`` cannot hold the results.
     """
+    if out == "":
+        raise UsageError("-o is empty: give a folder, or a file for one picture")
     sources: dict[str, tuple[Path, Path]] = {}  # absolute path -> source, its folder below OUT
     failures: list[tuple[str, InputError]] = []
     for text in inputs:
@@ -124,10 +126,12 @@ def check(jobs: list[Job]) -> None:
 
 def same_file_key(path: Path) -> object:
     """Equal for two names of one file: by inode where it exists (links, case-insensitive disks), else by name."""
+    # resolved first: NEW/../night.jpg is night.jpg, though NEW is not there before we make it
+    real = os.path.realpath(path)
     try:
-        status = path.stat()
+        status = os.stat(real)
     except OSError:
-        return os.path.normcase(os.path.realpath(path))
+        return os.path.normcase(real)
     return status.st_dev, status.st_ino
 
 
@@ -138,6 +142,8 @@ def find(text: str, recursive: bool, naming: Naming, out: str | None) -> Iterato
         InputError: it names nothing, or a folder without pictures.
     """
     path = Path(text)
+    if not text:  # a shell variable that was not set; never the folder one happens to be in
+        raise InputError("an input is empty: give a file, a folder or a pattern")
     if is_file(path):
         yield path, Path()
     elif is_folder(path):

@@ -28,9 +28,13 @@ settings = Settings()
 
 def printable(text: str | os.PathLike[str]) -> str:
     """A file name or message on one line, whatever bytes it has: undecodable and control characters are replaced."""
-    text = os.fsencode(text).decode("utf-8", "replace") if isinstance(text, os.PathLike) else text
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.splitlines()))
+    line = " ".join(os.fspath(text).splitlines())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def unicode(text: str | os.PathLike[str]) -> str:
+    """A file name for programs: as it is, but for bytes that are no text, which Python has as surrogates."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= c <= "\udfff" else c for c in os.fspath(text))
 
 
 def say(line: str) -> None:

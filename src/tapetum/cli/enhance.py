@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings
+from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
 from tapetum.errors import TapetumError, TapetumWarning, UsageError
 
 if TYPE_CHECKING:
@@ -35,28 +35,47 @@ class Format(str, Enum):
 
 
 def enhance(
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, or patterns such as 'night/*.jpg'.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Pictures, folders, or patterns such as 'night/*.jpg'.")
+    ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="A folder, or a file for one picture. Default: beside the input."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="A folder, or a file for one picture. Default: beside the input."
+        ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pictures whose output exists.")] = False,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="0: unchanged, 1: the full effect.")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, metavar="0..1", help="0: unchanged, 1: the full effect.")
+    ] = 1.0,
     compare: Annotated[bool, typer.Option("--compare", help="Also write a before/after picture.")] = False,
-    model: Annotated[str, typer.Option(help="A name that 'tapetum models' lists, or an .onnx file.")] = "default",
-    weights: Annotated[Path | None, typer.Option(help="A file of weights for the model.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    memory: Annotated[str | None, typer.Option(help="Working memory, such as 1.5GB. Default: what is free.")] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="One that 'tapetum models' lists, or an .onnx file.")
+    ] = "default",
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of weights for the model.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Working memory, such as 1.5GB. Default: a quarter of what is free."),
+    ] = None,
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse larger pictures. Default: 200 million.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Refuse larger pictures. Default: 200 million.")
     ] = None,
     format: Annotated[Format | None, typer.Option(help="Format of the results. Default: the input's.")] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP. Default: 95.")] = None,
-    suffix: Annotated[str, typer.Option(help="Put behind the name of results beside the input.")] = "-enhanced",
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="1..100", help="Of JPEG and WebP. Default: 95.")
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Put behind the name of results beside the input.")
+    ] = "-enhanced",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all pictures.")] = False,
 ) -> None:
-    """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was."""
+    """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was.
+
+    Examples: 'tapetum enhance night.jpg' writes night-enhanced.jpg; 'tapetum enhance holiday/ -r -o bright/' does a
+    whole folder.
+    """
     from tapetum.cli.batch import Naming, plan
 
     if not suffix or "/" in suffix or "\\" in suffix:
@@ -65,7 +84,7 @@ def enhance(
     jobs, unusable = plan(inputs, output, naming, recursive)
     summary = Summary()
     for text, error in unusable:
-        summary.fail({"input": printable(text), "output": None}, error)
+        summary.fail({"input": unicode(text), "output": None}, error)
     todo = [job for job in jobs if overwrite or not exists(job.output)]
     for job in jobs:
         if job not in todo:
@@ -92,8 +111,8 @@ def make_enhancer(model: str, weights: Path | None, device: str, memory: str | N
 def run(
     jobs: list[Job], enhancer: Enhancer, summary: Summary, max_pixels: int | None = None, quality: int | None = None
 ) -> None:
-    """Every job; one that fails is noted and the next begins. Ctrl-C ends it after the picture that is under way,
-    a second one at once; files are whole or not there."""
+    """Every job; one that fails is noted and the next begins. Ctrl-C or SIGTERM ends it after the picture that is under
+    way, a second one at once; files are whole or not there."""
     try:
         with interrupts_noted() as interrupted, progress_bar() as bar:
             task = bar.add_task("enhancing", total=len(jobs))
@@ -109,7 +128,8 @@ def run(
 
 @contextmanager
 def interrupts_noted() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed; only the second press raises KeyboardInterrupt.
+    """Gives a function that says whether Ctrl-C was pressed (or SIGTERM came, which ``timeout``, batch systems and
+    containers send); only the second time raises KeyboardInterrupt.
 
     Python would raise it wherever it is, and inside of a callback from libvips' C code it is printed and lost.
     """
@@ -125,11 +145,12 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
         # not print, which may be what was interrupted
         os.write(2, b"stopping after this picture (Ctrl-C again: at once)\n")
 
-    usual = signal.signal(signal.SIGINT, press)
+    usual = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def run_one(job: Job, enhancer: Enhancer, summary: Summary, max_pixels: int | None, quality: int | None) -> None:
@@ -139,7 +160,7 @@ def run_one(job: Job, enhancer: Enhancer, summary: Summary, max_pixels: int | No
     except Exception as error:
         if not isinstance(error, TapetumError) and settings.debug:
             raise
-        summary.fail({"input": printable(job.source), "output": printable(job.output)}, error)
+        summary.fail({"input": unicode(job.source), "output": unicode(job.output)}, error)
     else:
         summary.add(job, "done", time.perf_counter() - begin)
 
@@ -149,7 +170,10 @@ def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None
     from tapetum.imaging import MAX_PIXELS, read_picture, write_picture
 
     picture = read_picture(job.source, max_pixels=max_pixels or MAX_PIXELS)
-    enhanced = picture.with_pixels(enhancer(picture.pixels))
+    try:
+        enhanced = enhancer(picture)
+    except InputError as error:
+        raise InputError(f"{job.source}: {error}") from None
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,7 +188,7 @@ def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None
 
 def exists(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.exists() and not path.is_dir()
     except OSError:  # a name too long for the disk: writing will say so
         return False
 
@@ -196,9 +220,9 @@ class Summary:
     stopped: bool = False
 
     def add(self, job: Job, status: str, seconds: float | None = None) -> None:
-        entry: dict[str, Any] = {"input": printable(job.source), "output": printable(job.output)}
+        entry: dict[str, Any] = {"input": unicode(job.source), "output": unicode(job.output)}
         if job.comparison and status == "done":
-            entry["comparison"] = printable(job.comparison)
+            entry["comparison"] = unicode(job.comparison)
         entry["status"] = status
         if seconds is not None:
             entry["seconds"] = round(seconds, 3)
