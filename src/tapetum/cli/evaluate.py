@@ -22,23 +22,39 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[Path | None, typer.Option(help="Folder of a data set with pairs.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Such as eval15 or clean_test. Default: all tests.")] = None,
-    layout: Annotated[str | None, typer.Option(help="Data set whose files lie in a way of their own: sid, ...")] = None,
-    low: Annotated[Path | None, typer.Option(help="Folder of dark pictures, with --target.")] = None,
-    target: Annotated[Path | None, typer.Option(help="Folder of their targets, named alike.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Folder of good photographs: do they stay as they are?")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="May be given again. Default: default.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A file of weights for the model.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Folder of results to measure instead of a model.")] = None,
-    protocol: Annotated[str, typer.Option(help="strict, or retinexformer_test_script.")] = "strict",
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a data set with pairs.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Such as eval15 or clean_test. Default: all tests.")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Data set whose files lie in a way of their own: sid, ...")
+    ] = None,
+    low: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of dark pictures, with --target.")] = None,
+    target: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of their targets, named alike.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of good photographs: do they stay as they are?")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be given again. Default: default.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of weights for the model.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of results to measure instead of a model.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="strict, or retinexformer_test_script.")] = "strict",
     self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
-    gt_mean: Annotated[str, typer.Option(help="GT-mean that stands beside the plain figures.")] = "gt_mean_gray601_rgb",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures of each split.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for before/after/target pictures.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="File for the figures of every picture.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File for the table; - prints it instead.")] = None,
+    gt_mean: Annotated[
+        str, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")
+    ] = "gt_mean_gray601_rgb",
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda ...")] = "auto",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first pictures of each split.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for before/after/target pictures.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the figures of every picture.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the table; - prints it instead.")] = None,
 ) -> None:
     """Measure models on pairs of dark and well-exposed pictures."""
     if sum(given is not None for given in (data, low, keep)) != 1:
@@ -52,6 +68,10 @@ def evaluate(
         raise UsageError("--weights fits one --model")
     if predictions is not None and (model or weights or keep or self_ensemble):
         raise UsageError("--predictions takes the place of --model, --weights, --self-ensemble and --keep")
+
+    for file in (csv, json):  # said before the work, not after it
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
 
     from tapetum import metrics
     from tapetum.evaluation.protocols import get_protocol
@@ -149,17 +169,17 @@ def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | No
     from tapetum.evaluation.report import summarise, write_csv, write_json
 
     summaries = summarise(rows)
-    if csv is not None:
-        write_csv(rows, csv)
-        say(f"written: {printable(csv)}")
     content = {"protocol": protocol, "results": [asdict(summary) for summary in summaries]}
     if json == Path("-"):
         print_json(content)
-        return
-    if json is not None:
+    else:
+        show(summaries)
+    if csv is not None:
+        write_csv(rows, csv)
+        say(f"written: {printable(csv)}")
+    if json not in (None, Path("-")):
         write_json(content, json)
         say(f"written: {printable(json)}")
-    show(summaries)
 
 
 def show(summaries: Sequence[Summary]) -> None:

@@ -67,6 +67,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
     table = Table("name", "method", "parameters", "licence", "weights", box=None, pad_edge=False)
     table.columns[2].justify = "right"
+    table.columns[4].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
         weights = row["weights"] or "none bundled: train it, or give --weights"

@@ -11,7 +11,7 @@ from tapetum.errors import require
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a bundled recipe.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled recipe.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as run.steps=1000.")
     ] = None,

@@ -12,7 +12,7 @@ from tapetum.errors import UsageError, require
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at files of weights, or import them.")
 
-Source = Annotated[Path, typer.Argument(help="A .safetensors, .pth, .pt or .ckpt file.")]
+Source = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors, .pth, .pt or .ckpt file.")]
 
 
 @app.command("inspect")
@@ -37,7 +37,8 @@ def inspect(
 def import_(
     file: Source,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: beside the file, ending in .safetensors.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: beside the file, ending in .safetensors."),
     ] = None,
     ema: Annotated[bool, typer.Option("--ema", help="Take the moving average where the file has both.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
