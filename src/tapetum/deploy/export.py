@@ -92,6 +92,8 @@ def export(
             raise UsageError(f"{path}: not written: the exported network is off by {error:.1e}; try another opset")
         _write(proto, temporary, metadata | {"tapetum.export": json.dumps({"max_error": error, "opset": opset})})
         os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         temporary.unlink(missing_ok=True)
     return Exported(path, error)

@@ -96,10 +96,15 @@ def _find_device(device: str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"device {device!r} is not here: choose auto, cpu, cuda or mps (see `tapetum info`)") from None
+        raise UsageError(f"device {device!r} is not here: choose from auto, {', '.join(_devices())}") from None
     if found.type == "cuda" and found.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return found
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def _prepare(network: nn.Module, device: torch.device, channels_last: bool) -> nn.Module:
