@@ -20,7 +20,7 @@ import tapetum
 from tapetum import Enhancer
 from tapetum.engines import OutOfMemory
 from tapetum.enhancer import parse_memory
-from tapetum.errors import InputError, TapetumError, UsageError
+from tapetum.errors import InputError, TapetumError, TapetumWarning, UsageError
 from tapetum.imaging import Picture, read_picture, srgb_to_linear, write_picture
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import create_model
@@ -176,6 +176,13 @@ def test_tile_error_of_retinexformer_is_bounded() -> None:
 
 
 # memory
+
+
+def test_a_budget_that_cannot_be_kept_is_said() -> None:
+    image = night(200, 300)
+    with pytest.warns(TapetumWarning, match=r"0\.001 MB of memory are too little: the smallest tiles need \d"):
+        result = Enhancer(Local(), memory="1KB")(image)
+    assert np.array_equal(result, Enhancer(Local())(image))
 
 
 def test_a_budget_makes_tiles() -> None:

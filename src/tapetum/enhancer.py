@@ -6,13 +6,14 @@ import logging
 import math
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tapetum.engines import Engine, OutOfMemory
-from tapetum.errors import InputError, UsageError
+from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.resize import shrink
@@ -151,7 +152,13 @@ class Enhancer:
                 margin=properties.receptive_field,
                 limit=limit,
             )
-            if limit <= smallest or _working_memory(grid, properties.bytes_per_pixel) <= budget:
+            needed = _working_memory(grid, properties.bytes_per_pixel)
+            if needed <= budget:
+                return grid
+            if limit <= smallest:
+                if self._memory is not None:
+                    told = f"{budget / 1e6:.2g} MB of memory are too little: the smallest tiles need"
+                    warnings.warn(f"{told} {needed / 1e6:.2g} MB", TapetumWarning, stacklevel=2)
                 return grid
             limit = max(limit * 0.8, smallest)
 

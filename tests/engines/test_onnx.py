@@ -90,6 +90,9 @@ def test_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_missing_file_and_device(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
         OnnxEngine(tmp_path / "a.onnx")
+    for device in ("cpu:1", "cpu:x"):
+        with pytest.raises(UsageError, match=f"no device '{device}' here"):
+            OnnxEngine(tmp_path / "absent.onnx", device)
     with pytest.raises(UsageError, match="the ONNX engine has no device 'tpu' here: choose from cpu"):
         OnnxEngine(write(tmp_path / "b.onnx", PROPERTIES.to_json()), "tpu")
 

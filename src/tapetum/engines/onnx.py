@@ -24,7 +24,7 @@ class OnnxEngine:
 
     Args:
         path: a file that ``tapetum export`` wrote.
-        device: "auto" (the processor), "cpu", or "cuda" where ONNX Runtime was built with it.
+        device: "auto" (the processor), "cpu", or "cuda", "cuda:1" where ONNX Runtime was built with it.
         threads: cores to use; None: all that this process may use.
 
     Raises:
@@ -35,15 +35,17 @@ class OnnxEngine:
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
         import onnxruntime
 
-        kind = "cpu" if device == "auto" else device.split(":")[0]
-        if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers():
+        kind, _, index = ("cpu" if device == "auto" else device).partition(":")
+        wrong_index = index != "" and (kind == "cpu" or not index.isdecimal())
+        if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers() or wrong_index:
             offered = [k for k, provider in _PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
             raise UsageError(f"the ONNX engine has no device {device!r} here: choose from {', '.join(offered)}")
         path = Path(path)
         if not path.is_file():
             raise WeightsError(f"{path}: no such file")
-        self._session = _make_session(path, _PROVIDERS[kind], threads or available_cores())
-        self.name = f"onnx:{kind}"
+        provider = (_PROVIDERS[kind], {"device_id": index} if index else {})
+        self._session = _make_session(path, provider, threads or available_cores())
+        self.name = f"onnx:{kind}" + (f":{index}" if index else "")
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             self.properties = Properties.from_json(metadata["tapetum.properties"])
@@ -85,7 +87,7 @@ class OnnxEngine:
         return _guarded(lambda: self._session.run([output], inputs)[0])
 
 
-def _make_session(path: Path, provider: str, threads: int) -> Any:
+def _make_session(path: Path, provider: tuple[str, dict[str, str]], threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
