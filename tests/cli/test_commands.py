@@ -125,6 +125,13 @@ def test_evaluate_prints_and_writes_what_it_measured(tmp_path, tapetum, doubler,
     assert len(list((tmp_path / "looks").glob("*.jpg"))) == 3
 
 
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_evaluate_says_at_once_what_it_cannot_write(option, tmp_path, tapetum, doubler, pairs):
+    result = tapetum("evaluate", "--data", pairs, "--model", doubler, option, tmp_path / "absent" / "t.csv")
+    assert (result.code, result.out) == (2, "")
+    assert result.errors == [f"error: {tmp_path / 'absent' / 't.csv'}: there is no folder {tmp_path / 'absent'}"]
+
+
 def test_evaluate_stored_predictions(tmp_path, tapetum, pairs, doubler):
     stored = tmp_path / "stored"
     made = tapetum("enhance", pairs / "eval15" / "low", "-o", stored, "--model", doubler)

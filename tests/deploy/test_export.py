@@ -113,6 +113,17 @@ def test_a_wrong_export_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_said_without_the_temporary_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "temporary")
+
+    monkeypatch.setattr(module, "_convert", lambda *_: None)
+    monkeypatch.setattr(module, "_write", full)
+    with pytest.raises(UsageError, match=r"a\.onnx: cannot be written \(No space left on device\)$"):
+        export(create_model("twilight", "tiny"), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 class Unknown(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         return low
