@@ -50,13 +50,9 @@ def test_padding_mirrors_with_the_edge(height: int, width: int, size: int) -> No
     assert np.array_equal(padded[:, :width], image[expected_rows])
 
 
-def test_crop() -> None:
-    image = picture(6, 8)
-    assert np.array_equal(augmentation.crop(image, 2, 3, 4), image[2:6, 3:7])
-    with pytest.raises(ValueError, match=r"patch of 4 at \(3, 0\) does not lie in a picture of 6 x 8"):
-        augmentation.crop(image, 3, 0, 4)
+def test_there_are_eight_modes() -> None:
     with pytest.raises(ValueError, match="0 to 7, got 8"):
-        augmentation.geometric(image, 8)
+        augmentation.geometric(picture(6, 8), 8)
 
 
 def test_min_max() -> None:

@@ -22,6 +22,7 @@ from tapetum.methods.retinexformer import (
     Retinexformer,
     RetinexformerConfig,
 )
+from tapetum.methods.retinexformer.objective import LOSSES, PixelObjective
 
 TINY = METHOD.configs["tiny"]
 
@@ -211,3 +212,17 @@ def test_a_tensor_of_any_shape_may_have_a_known_name(method: Method) -> None:
 def test_impossible_configurations(make: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_of_the_toolbox_can_be_chosen(loss: str) -> None:
+    network = torch.nn.Conv2d(3, 3, 1)
+    low, target = torch.rand(2, 2, 3, 5, 4, generator=torch.Generator().manual_seed(1))
+    value = PixelObjective(loss)(network, {"low": low, "target": target})["loss"]
+    assert torch.equal(value, LOSSES[loss](network(low), target))
+    assert loss == "l1" or not torch.equal(value, PixelObjective()(network, {"low": low, "target": target})["loss"])
+
+
+def test_an_unknown_loss() -> None:
+    with pytest.raises(UsageError, match=r"objective\.loss: unknown 'l2', choose from l1, mse"):
+        PixelObjective("l2")

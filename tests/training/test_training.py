@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from tapetum.data.pictures import load_rgb
-from tapetum.errors import InputError, TapetumError
+from tapetum.errors import InputError, TapetumError, UsageError
 from tapetum.imaging import Picture, write_picture
 from tapetum.training.module import BAD_STEPS, TrainingModule
 from tapetum.training.module import scores as scores_of
@@ -143,3 +143,8 @@ def test_a_step_without_a_finite_gradient_is_left_out(recipe_file, tmp_path):
         step(float("inf"))
     with pytest.raises(TapetumError, match=r"gradient has not been finite for 50 steps .* lower optimiser\.rate"):
         step(float("inf"))
+
+
+def test_an_unknown_key_of_the_objective_is_named(recipe_file, tmp_path):
+    with pytest.raises(UsageError, match=r"objective\.gradeint: unknown key, twilight has brightness_free, gradient"):
+        TrainingModule(load_recipe(recipe_file, ["objective={gradeint: 1}"]), tmp_path)

@@ -41,18 +41,6 @@ def pad_to(image: NDArray[Scalar], size: int) -> NDArray[Scalar]:
     return np.pad(image, missing, mode="symmetric")
 
 
-def crop(image: NDArray[Scalar], top: int, left: int, size: int) -> NDArray[Scalar]:
-    """The square patch whose corner is (top, left). A view, not a copy.
-
-    Raises:
-        ValueError: the patch is not inside the picture.
-    """
-    height, width = image.shape[:2]
-    if not (0 <= top <= height - size and 0 <= left <= width - size):
-        raise ValueError(f"a patch of {size} at ({top}, {left}) does not lie in a picture of {height} x {width}")
-    return image[top : top + size, left : left + size]
-
-
 def min_max(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """``(x - min) / (max - min)`` over all channels and pixels; a constant picture becomes zero."""
     low, high = image.min(), image.max()

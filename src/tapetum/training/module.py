@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tapetum.data.augmentation import draw_mixup, mixup
-from tapetum.errors import TapetumError
+from tapetum.errors import TapetumError, UsageError
 from tapetum.imaging import Picture, write_picture
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method, make_config
@@ -41,6 +42,10 @@ class TrainingModule(pl.LightningModule):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if method.objective is None:
             raise ValueError(f"{method.name} has no objective")
+        known = inspect.signature(method.objective).parameters
+        unknown = sorted(set(recipe.objective) - set(known))
+        if unknown:
+            raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
         self.objective = method.objective(**recipe.objective)
         self._bad_steps = 0
         self._scores: dict[str, list[float]] = defaultdict(list)

@@ -67,7 +67,7 @@ def train_pad_crop(case: Case) -> Outputs:
     outputs: Outputs = {}
     for name in ("lq", "gt"):
         outputs[f"{name}_padded"] = padded = augmentation.pad_to(case.inputs[name], size)
-        outputs[name] = augmentation.crop(padded, top, left, size)
+        outputs[name] = padded[top : top + size, left : left + size]
     return outputs
 
 

@@ -4,7 +4,7 @@ from tapetum.methods.contract import Method
 from tapetum.methods.retinexformer.checkpoint import recognise_mst_plus_plus, recognise_retinexformer
 from tapetum.methods.retinexformer.mst_plus_plus import MSTPlusPlus, MSTPlusPlusConfig
 from tapetum.methods.retinexformer.network import Retinexformer, RetinexformerConfig
-from tapetum.methods.retinexformer.objective import L1Objective
+from tapetum.methods.retinexformer.objective import PixelObjective
 
 METHOD = Method(
     name="retinexformer",
@@ -16,7 +16,7 @@ METHOD = Method(
         "tiny": RetinexformerConfig(n_feat=8, num_blocks=(1, 1, 1)),
     },
     recognise=recognise_retinexformer,
-    objective=L1Objective,
+    objective=PixelObjective,
 )
 
 MST_PLUS_PLUS = Method(
@@ -30,5 +30,5 @@ MST_PLUS_PLUS = Method(
         "tiny": MSTPlusPlusConfig(n_feat=8, stage=2),
     },
     recognise=recognise_mst_plus_plus,
-    objective=L1Objective,
+    objective=PixelObjective,
 )

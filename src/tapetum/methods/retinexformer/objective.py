@@ -1,17 +1,39 @@
-"""How Retinexformer and MST++ learn: the mean absolute error, nothing else. (Mixup belongs to the recipe's data.)"""
+"""How Retinexformer and MST++ learn: one loss on the pixels. (Mixup belongs to the recipe's data.)"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor, nn
 
-from tapetum.losses import l1
+from tapetum import losses
+from tapetum.errors import UsageError
+
+LOSSES = {
+    "l1": losses.l1,
+    "mse": losses.mse,
+    "charbonnier": losses.charbonnier,
+    "psnr": losses.psnr,
+    "psnr_y": partial(losses.psnr, on_luma=True),
+}
 
 
-class L1Objective:
-    """Mean absolute error of the unclamped output."""
+class PixelObjective:
+    """A loss of the unclamped output.
+
+    Args:
+        loss: of the toolbox; every published file was trained with the mean absolute error.
+
+    Raises:
+        UsageError: no such loss.
+    """
+
+    def __init__(self, loss: str = "l1") -> None:
+        if loss not in LOSSES:
+            raise UsageError(f"objective.loss: unknown {loss!r}, choose from {', '.join(LOSSES)}")
+        self._loss = LOSSES[loss]
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]. Returns the scalar "loss"."""
-        return {"loss": l1(network(batch["low"]), batch["target"])}
+        return {"loss": self._loss(network(batch["low"]), batch["target"])}
