@@ -14,6 +14,7 @@ from tapetum.methods.blocks.attention import AttentionMatrices, ChannelAttention
 from tapetum.methods.blocks.feed_forward import DepthwiseFeedForward
 from tapetum.methods.blocks.restorer import AttentionBlocks
 from tapetum.methods.contract import Method
+from tapetum.methods.registry import make_config
 from tapetum.methods.retinexformer import (
     METHOD,
     MST_PLUS_PLUS,
@@ -221,6 +222,30 @@ def test_every_loss_of_the_toolbox_can_be_chosen(loss: str) -> None:
     value = PixelObjective(loss)(network, {"low": low, "target": target})["loss"]
     assert torch.equal(value, LOSSES[loss](network(low), target))
     assert loss == "l1" or not torch.equal(value, PixelObjective()(network, {"low": low, "target": target})["loss"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"n_feat": "a"}, "config of retinexformer: n_feat: .*valid integer, got 'a'"),
+        ({"stage": 1.5}, "stage: .*integer"),
+        ({"stage": True}, "stage: .*integer"),
+        ({"num_blocks": 3}, "num_blocks: .*got 3"),
+        ({"num_blocks": [1, 1]}, "num_blocks.2: .*required"),
+        ({"num_blocks": [1, "b", 1]}, "num_blocks.1: .*got 'b'"),
+        ({"n_feat": 6}, "n_feat must be a multiple of 4, got 6"),
+        ({"width": 8}, "unknown config field 'width' of retinexformer"),
+    ],
+)
+def test_fields_of_a_wrong_type(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        make_config(METHOD, fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_stands_for_a_tuple() -> None:
+    assert make_config(METHOD, {"num_blocks": [1, 2, 3]}) == RetinexformerConfig(num_blocks=(1, 2, 3))
+    assert make_config(METHOD, {"num_blocks": (1, 2, 3)}).num_blocks == (1, 2, 3)
 
 
 def test_an_unknown_loss() -> None:

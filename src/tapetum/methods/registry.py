@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def make_config(method: Method, config: Any = None) -> Any:
     """A configuration from None (the default one), a published name, a dict of fields, or an instance.
 
     Raises:
-        UsageError: unknown name or field.
+        UsageError: unknown name or field, or a value of another type.
     """
     if config is None:
         return next(iter(method.configs.values()))
@@ -67,9 +68,20 @@ def make_config(method: Method, config: Any = None) -> Any:
         unknown = sorted(set(config) - set(known))
         if unknown:
             raise UsageError(f"unknown config field {unknown[0]!r} of {method.name}: choose from {', '.join(known)}")
-        # YAML and JSON have lists where a hashable config has tuples
-        return method.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+        return _validated(method, config)
     raise UsageError(f"config of {method.name} must be a name, a dict or a {method.config.__name__}, got {config!r}")
+
+
+def _validated(method: Method, fields: dict[str, Any]) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        # as JSON, where a list may stand for a tuple, but nothing else for something else
+        return TypeAdapter(method.config).validate_json(json.dumps(fields, default=repr), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"config of {method.name}: {where}: {first['msg']}, got {first['input']!r:.80}") from None
 
 
 def create_model(name: str, config: Any = None, weights: str | Path | None = None) -> nn.Module:
