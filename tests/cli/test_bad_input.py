@@ -402,6 +402,20 @@ def test_wrong_paths_of_recipes(tmp_path, tapetum):
     assert str(tmp_path) in result.errors[0]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="closes the streams in a shell")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [(">&- 2>&-", 0, ""), ("> /dev/full", 1, "error: No space left on device\n")],
+)
+def test_streams_that_cannot_be_written(streams, code, said, tmp_path, model, save):
+    one, two, out = save("a.png"), save("b.png"), tmp_path / "out"
+    command = f'"{sys.executable}" -m tapetum enhance "{one}" "{two}" -o "{out}" --model "{model}" --json {streams}'
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert result.returncode == code
+    assert result.stderr == said
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "b.png"]
+
+
 def test_exit_codes_of_the_process(tmp_path, model, save):
     """The same through a process of its own: nothing but the line on stderr, nothing on stdout."""
     (tmp_path / "empty.jpg").write_bytes(b"")

@@ -80,6 +80,9 @@ def report(error: Exception) -> int:
             return USAGE
         say(f"error: {message()}" + (f" (try '{context.command_path} --help')" if context else ""))
         return USAGE
+    if isinstance(error, OSError):  # stdout on a full disk, a folder that vanished: the computer's fault, not ours
+        say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        return FAILED
     if type(error).__name__ == "Abort":
         say("stopped")
         return STOPPED
