@@ -74,7 +74,7 @@ def test_it_learns_and_writes_what_it_says(recipe_file, tmp_path, capsys):
     assert weights == folder / "weights.safetensors"
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     assert len(list((folder / "samples").glob("pairs-*.jpg"))) == 2 * 3  # pictures x validations
-    with (folder / "logs" / "metrics.csv").open() as stream:
+    with (folder / "logs" / "part-0" / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     scores = [float(r["val/pairs/psnr"]) for r in rows if r.get("val/pairs/psnr")]
     lows, targets = (torch.from_numpy(load_rgb(tmp_path / "data" / s / "0.png")) / 255 for s in ("low", "high"))
@@ -91,6 +91,8 @@ def test_resumed_is_the_same_as_uninterrupted(recipe_file, tmp_path):
     # the schedule belongs to all 12 steps; the first run just ends early
     train(load_recipe(recipe_file, [f"run.folder={tmp_path}/parts", "run.steps=8"]))
     parts = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/parts"]))
+    logs = sorted((tmp_path / "parts" / "small" / "logs").glob("*/metrics.csv"))
+    assert [p.parent.name for p in logs] == ["part-0", "part-1"]
     a, b = read_state_dict(whole), read_state_dict(parts)
     assert a.keys() == b.keys()
     for key in a:

@@ -29,8 +29,8 @@ LAST = "last.ckpt"
 def train(recipe: Recipe, resume: bool = True) -> Path:
     """Trains, or goes on where a stopped training of the same name left off.
 
-    Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/`` (CSV and
-    TensorBoard), ``samples/`` and, at the end, ``weights.safetensors``. A run that is killed continues with exactly the
+    Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/part-0/``, ... (CSV and
+    TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors``. A run that is killed continues with exactly the
     samples, rates, averages and optimiser state it would have had.
 
     Returns:
@@ -49,6 +49,8 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     module = TrainingModule(recipe, folder)
     data = RecipeData(recipe)
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    # a logger begins its folder anew: every start and resume gets one of its own
+    part = f"part-{len(list((folder / 'logs').glob('part-*')))}"
     trainer = pl.Trainer(
         max_steps=recipe.run.steps,
         devices=recipe.run.devices,
@@ -62,7 +64,7 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         log_every_n_steps=recipe.run.log_every,
         enable_progress_bar=False,
         enable_model_summary=False,
-        logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
+        logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
         callbacks=callbacks(recipe, folder),
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.is_file() else None)
