@@ -78,6 +78,22 @@ def test_damage_in_the_middle(encode: Encode, put: Put, photo: np.ndarray) -> No
     assert "damaged or cut off" in refusal(put("picture.png", bytes(data)))
 
 
+def test_a_jpeg_with_less_data_than_its_size_is_never_half_grey(encode: Encode, put: Put, photo: np.ndarray) -> None:
+    data = bytearray(encode(photo, "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 256, 256)
+    assert "damaged or cut off: VipsJpeg: Corrupt JPEG data: premature end" in refusal(put("a.jpg", bytes(data)))
+
+
+def test_a_jpeg_that_is_odd_but_whole_is_read_with_a_word(encode: Encode, put: Put, photo: np.ndarray) -> None:
+    data = encode(photo, "JPEG")
+    whole = read_picture(put("a.jpg", data)).pixels
+    scan = data.index(b"\xff\xda")
+    path = put("b.jpg", data[:scan] + bytes(8) + data[scan:])
+    with pytest.warns(TapetumWarning, match=r"b\.jpg: parts of it may be wrong: Corrupt JPEG data: 8 extraneous bytes"):
+        assert np.array_equal(read_picture(path).pixels, whole)
+
+
 def test_empty(put: Put) -> None:
     assert refusal(put("picture.jpg", b"")) == "the file is empty"
 

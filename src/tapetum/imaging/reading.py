@@ -47,18 +47,31 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         start = os.read(descriptor, _PNG_HEAD)
         kind = recognise(start, path)
         tiff_exif = exif.gather(descriptor) if kind == "tiff" else None
-        os.lseek(descriptor, 0, os.SEEK_SET)
     except ValueError as error:
         os.close(descriptor)
         raise InputError(f"{path}: {error}") from None
-    try:
+
+    def decode(fail_on: str) -> Picture:
+        os.lseek(descriptor, 0, os.SEEK_SET)
         # Through the descriptor: libvips would take a name that ends in [...] for options, and only knows UTF-8 names
         source = pyvips.Source.new_from_descriptor(descriptor)
-        image = getattr(pyvips.Image, _LOADERS[kind])(source, access="sequential", fail_on="error")
+        image = getattr(pyvips.Image, _LOADERS[kind])(source, access="sequential", fail_on=fail_on)
         _check_header(image, kind, path, max_pixels)
         if kind == "png":
             _check_png(start, image, path)
         return _to_picture(image, kind, tiff_exif, path)
+
+    try:
+        if kind == "jpeg":
+            # libjpeg only warns of damaged data, and fills what is missing with grey
+            try:
+                return decode("warning")
+            except pyvips.Error as error:
+                reason = vips.reason(error)
+                if "Corrupt JPEG data" not in reason or "premature end" in reason:
+                    raise
+            _warn(f"{path}: parts of it may be wrong: {reason.removeprefix('VipsJpeg: ')}")
+        return decode("error")
     except pyvips.Error as error:
         raise InputError(f"{path}: {_trouble(kind, vips.reason(error))}") from None
     finally:
