@@ -63,6 +63,7 @@ def test_every_schedule_can_be_written(small, schedule, rates):
         ("schedule={kind: multi_step, milestones: [1], weights: []}", "weights must have as many entries as restarts"),
         ("schedule.kind=magic", "schedule: .*'magic'"),
         ("name=../evil", "name: .*pattern"),
+        ("name=..", "name: .*pattern"),
     ],
 )
 def test_mistakes_are_named(small, override, says):
@@ -77,8 +78,9 @@ def test_mistakes_are_named(small, override, says):
         ("", "a recipe is a mapping"),
         ("- 1\n- 2\n", "a recipe is a mapping of keys to values, this is list"),
         ("name: [1\nb: 2", "line 2: not valid YAML"),
+        ("name: a\nrun:\n  steps: 1\n  steps: 2\n", "line 4: not valid YAML .the key 'steps' is given twice"),
         ("name: x\n", "method: is missing"),
-        (b"\xff\xfe\x00", "cannot be read|not valid YAML"),
+        (b"\xff\xfe\x00", "not a text file"),
     ],
 )
 def test_files_that_are_no_recipe(tmp_path, text, says):

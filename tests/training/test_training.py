@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from tapetum.data.pictures import load_rgb
-from tapetum.errors import InputError, TapetumError, UsageError
+from tapetum.errors import TapetumError, UsageError
 from tapetum.imaging import Picture, write_picture
 from tapetum.training.module import BAD_STEPS, TrainingModule
 from tapetum.training.module import scores as scores_of
@@ -121,9 +121,17 @@ def test_killed_and_resumed(recipe_file, tmp_path):
 
 
 def test_missing_pictures_are_said_first(recipe_file, tmp_path):
-    with pytest.raises(InputError, match="nowhere/low: no such folder of pictures"):
+    with pytest.raises(UsageError, match="source pairs: nowhere/low: no such folder of pictures"):
         train(load_recipe(recipe_file, ["data.root=nowhere"]))
-    assert not (tmp_path / "runs" / "small" / "checkpoints").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_recipe_does_not_go_on_in_the_same_folder(recipe_file, tmp_path):
+    few = ["run.steps=2", "run.save_every=1"]
+    train(load_recipe(recipe_file, few))
+    with pytest.raises(UsageError, match="runs/small holds a training whose optimiser differs: .*--restart"):
+        train(load_recipe(recipe_file, [*few, "optimiser.rate=1e-5"]))
+    train(load_recipe(recipe_file, [*few, "optimiser.rate=1e-5"]), resume=False)
 
 
 def test_a_step_without_a_finite_gradient_is_left_out(recipe_file, tmp_path):

@@ -24,13 +24,16 @@ def train(
     from tapetum.training.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
+    require("torch", "torch", "training")
+    require("lightning", "torch", "training")
     if dry_run:
         import yaml
 
+        from tapetum.training.module import make_parts
+
+        make_parts(loaded)
         typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
         raise typer.Exit(DONE)
-    require("torch", "torch", "training")
-    require("lightning", "torch", "training")
     from tapetum.training.run import train as run
 
     say(f"written: {printable(run(loaded, resume=not restart))}")

@@ -15,6 +15,7 @@ from tapetum.data import pairs as lists
 from tapetum.data.layouts import LAYOUTS, read_picture_file
 from tapetum.data.patches import IndexSampler, PatchDataset, Source, whole_pictures
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
+from tapetum.errors import InputError, UsageError
 from tapetum.training.recipe import (
     CsvList,
     DataSetList,
@@ -37,11 +38,14 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
     """Training sources, and what is held out of them for validation.
 
     Raises:
-        InputError: a picture, folder or list is missing.
+        UsageError: a picture, folder or list is missing; says which source wants it.
     """
     training, held = [], []
     for section in recipe.data.sources:
-        pairs, read, turns = _list(section, Path(recipe.data.root))
+        try:
+            pairs, read, turns = _list(section, Path(recipe.data.root))
+        except InputError as error:
+            raise UsageError(f"recipe {recipe.name}, source {section.name}: {error} (data.root=...?)") from None
         train, validation = lists.hold_out(pairs, section.hold_out)
         common = Source((), section.weight, section.kind, section.noise, section.stops, read=read, turns=turns)
         if section.weight > 0:

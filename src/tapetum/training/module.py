@@ -36,17 +36,9 @@ class TrainingModule(pl.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.folder = folder
-        method = get_method(recipe.method)
-        self.network = method.network(make_config(method, recipe.config))
+        self.network, self.objective = make_parts(recipe)
         if recipe.run.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if method.objective is None:
-            raise ValueError(f"{method.name} has no objective")
-        known = inspect.signature(method.objective).parameters
-        unknown = sorted(set(recipe.objective) - set(known))
-        if unknown:
-            raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
-        self.objective = method.objective(**recipe.objective)
         self._bad_steps = 0
         self._scores: dict[str, list[float]] = defaultdict(list)
 
@@ -125,6 +117,23 @@ class TrainingModule(pl.LightningModule):
         if plain:
             means["val/psnr"] = float(np.mean([v for k, v in plain.items() if k not in kept] or list(plain.values())))
         self.log_dict(means, sync_dist=True)
+
+
+def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
+    """The recipe's network, with fresh weights, and its objective.
+
+    Raises:
+        UsageError: a config or an objective that the method does not have.
+    """
+    method = get_method(recipe.method)
+    network = method.network(make_config(method, recipe.config))
+    if method.objective is None:
+        raise UsageError(f"{method.name} has no objective to train by")
+    known = inspect.signature(method.objective).parameters
+    unknown = sorted(set(recipe.objective) - set(known))
+    if unknown:
+        raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
+    return network, method.objective(**recipe.objective)
 
 
 def enhance_whole(network: torch.nn.Module, low: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ class RunSection(Section):
 
 
 class Recipe(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     method: str
     config: str | dict[str, Any] | None = None
     objective: dict[str, Any] = {}
@@ -245,9 +245,11 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
             )
         path = Path(str(bundled))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a safe loader
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -262,9 +264,25 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
         first, count = error.errors()[0], error.error_count()
         where = ".".join(str(part) for part in first["loc"])
         what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(first["type"], first["msg"])
-        given = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r:.80}"
+        given = (
+            "" if first["type"] in ("missing", "extra_forbidden", "value_error") else f", got {first['input']!r:.80}"
+        )
         more = f" (and {count - 1} more)" if count > 1 else ""
         raise UsageError(f"{path}: {where + ': ' if where else ''}{what}{given}{more}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

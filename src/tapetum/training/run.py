@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import tapetum
+from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
 from tapetum.training.module import TrainingModule
@@ -29,18 +30,21 @@ LAST = "last.ckpt"
 def train(recipe: Recipe, resume: bool = True) -> Path:
     """Trains, or goes on where a stopped training of the same name left off.
 
-    Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/part-0/``, ... (CSV and
-    TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors``. A run that is killed continues with exactly the
-    samples, rates, averages and optimiser state it would have had.
+    Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/part-0/``, ... (CSV
+    and TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors``. A run
+    that is killed continues with exactly the samples, rates, averages and optimiser state it would have had.
+
+    Args:
+        resume: go on from the folder's last checkpoint, if there is one; else begin anew.
 
     Returns:
         The weights file.
 
     Raises:
-        InputError: pictures are missing. UsageError: another recipe was trained in this folder.
+        UsageError: the recipe does not fit its method, its pictures are missing, or the folder holds the training of
+        another recipe.
     """
     folder = Path(recipe.run.folder) / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
     last = folder / "checkpoints" / LAST
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
@@ -48,6 +52,10 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     torch.manual_seed(recipe.run.seed)
     module = TrainingModule(recipe, folder)
     data = RecipeData(recipe)
+    resumes = resume and last.is_file()
+    if resumes:
+        check_same(recipe, folder)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     # a logger begins its folder anew: every start and resume gets one of its own
     part = f"part-{len(list((folder / 'logs').glob('part-*')))}"
@@ -67,12 +75,34 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
         callbacks=callbacks(recipe, folder),
     )
-    trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.is_file() else None)
+    trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
+    if trainer.global_step < recipe.run.steps:  # stopped by a signal that Lightning took; the checkpoint is written
+        raise KeyboardInterrupt
     path = folder / "weights.safetensors"
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
         save_model(module.network, path, provenance(recipe, trainer))
     return path
+
+
+def check_same(recipe: Recipe, folder: Path) -> None:
+    """Refuses to go on with another recipe than the folder's; its length, schedule and ways of running may change.
+
+    Raises:
+        UsageError: what differs.
+    """
+    try:
+        before = Recipe.model_validate_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / 'recipe.json'}: unreadable ({error}); begin anew with --restart") from None
+    for part in ("method", "config", "objective", "data", "optimiser"):
+        old, new = getattr(before, part), getattr(recipe, part)
+        if part == "data":  # the same pictures may lie elsewhere by now, and be read by more workers
+            old = old.model_copy(update={"root": new.root, "workers": new.workers})
+        if old != new:
+            raise UsageError(
+                f"{folder} holds a training whose {part} differs: choose another name=..., or begin anew with --restart"
+            )
 
 
 class RecipeData(pl.LightningDataModule):
