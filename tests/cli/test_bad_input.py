@@ -396,10 +396,11 @@ def test_wrong_paths_of_recipes(tmp_path, tapetum):
     result = tapetum("train", tmp_path / "missing.yaml")
     assert result.code == 2
     assert "no such recipe" in result.err
-    result = tapetum("train", "default-lolv1", f"data.root={tmp_path}", f"run.folder={tmp_path}")
-    assert result.code == 1
+    result = tapetum("train", "default-lolv1", f"data.root={tmp_path}", f"run.folder={tmp_path / 'runs'}")
+    assert result.code == 2
     assert len(result.errors) == 1
     assert str(tmp_path) in result.errors[0]
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="closes the streams in a shell")

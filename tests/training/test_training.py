@@ -129,7 +129,7 @@ def test_missing_pictures_are_said_first(recipe_file, tmp_path):
 def test_another_recipe_does_not_go_on_in_the_same_folder(recipe_file, tmp_path):
     few = ["run.steps=2", "run.save_every=1"]
     train(load_recipe(recipe_file, few))
-    with pytest.raises(UsageError, match="runs/small holds a training whose optimiser differs: .*--restart"):
+    with pytest.raises(UsageError, match=r"runs/small holds a training whose optimiser differs: .*--restart"):
         train(load_recipe(recipe_file, [*few, "optimiser.rate=1e-5"]))
     train(load_recipe(recipe_file, [*few, "optimiser.rate=1e-5"]), resume=False)
 

@@ -264,9 +264,8 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
         first, count = error.errors()[0], error.error_count()
         where = ".".join(str(part) for part in first["loc"])
         what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(first["type"], first["msg"])
-        given = (
-            "" if first["type"] in ("missing", "extra_forbidden", "value_error") else f", got {first['input']!r:.80}"
-        )
+        plain = first["type"] in ("missing", "extra_forbidden", "value_error")
+        given = "" if plain else f", got {first['input']!r:.80}"
         more = f" (and {count - 1} more)" if count > 1 else ""
         raise UsageError(f"{path}: {where + ': ' if where else ''}{what}{given}{more}") from None
 
@@ -276,11 +275,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is given twice", key.start_mark
-                )
+                problem = f"the key {key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
