@@ -1,5 +1,7 @@
 """Patches are a pure function of seed and index, and low and target stay aligned."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def pictures(tmp_path):
 
 
 def make(pairs, **options):
-    source = {k: options.pop(k) for k in ("kind", "noise", "shrink", "stops") if k in options}
+    source = {k: options.pop(k) for k in ("kind", "noise", "shrink", "stops", "gain") if k in options}
     return PatchDataset([Source(pairs, **source)], patch=16, seed=3, length=50, thumbnail=64, **options)
 
 
@@ -59,6 +61,28 @@ def test_global_random_state_is_left_alone(pictures):
 def test_identity_wants_its_input_back(pictures):
     sample = make(pictures, kind="identity")[0]
     assert torch.equal(sample["low"], sample["target"])
+
+
+def test_gain_varies_the_low_alone(pictures):
+    plain, varied = make(pictures, geometry=False), make(pictures, gain=1.0, geometry=False)
+    ratios = {round((s["low"].mean() / s["target"].mean()).item(), 2) for s in (varied[i] for i in range(20))}
+    assert len(ratios) > 10
+    assert {round((s["low"].mean() / s["target"].mean()).item(), 1) for s in (plain[i] for i in range(20))} <= {
+        0.2,
+        0.3,
+    }
+
+
+def test_exchanged_channels_agree_in_the_whole_sample(pictures):
+    plain, exchanged = make(pictures), make(pictures, colours=1.0)
+    orders = set()
+    for a, b in ((plain[i], exchanged[i]) for i in range(20)):
+        fitting = [o for o in permutations(range(3)) if torch.equal(a["low"][list(o)], b["low"])]
+        # the place of the patch is drawn before the exchange: the same pixels, in another order
+        assert len(fitting) == 1
+        assert all(torch.equal(a[key][list(fitting[0])], b[key]) for key in a)
+        orders.add(fitting[0])
+    assert len(orders) > 3
 
 
 def test_darkened_pictures_are_darker_and_their_thumbnail_too(pictures):

@@ -120,6 +120,17 @@ def test_killed_and_resumed(recipe_file, tmp_path):
         torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
 
 
+def test_training_can_begin_with_weights(recipe_file, tmp_path):
+    first = train(load_recipe(recipe_file, ["run.steps=2"]))
+    changes = ["name=second", "run.steps=1", "optimiser.rate=1e-12", f"weights={first}"]
+    second = train(load_recipe(recipe_file, changes))
+    a, b = read_state_dict(first), read_state_dict(second)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=1e-6, rtol=0)
+    with pytest.raises(UsageError, match=r"nothing\.safetensors"):
+        train(load_recipe(recipe_file, ["name=third", "weights=nothing.safetensors"]))
+
+
 def test_missing_pictures_are_said_first(recipe_file, tmp_path):
     with pytest.raises(UsageError, match="source pairs: nowhere/low: no such folder of pictures"):
         train(load_recipe(recipe_file, ["data.root=nowhere"]))

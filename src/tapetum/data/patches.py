@@ -37,6 +37,7 @@ class Source:
             the low from the target.
         noise: strength of synthetic noise put on the low (0: none).
         stops: range of the exposure taken away by "darken".
+        gain: the low's exposure is varied by up to so many stops to both sides; its target stays.
         shrink: largest factor by which pictures are shrunk first, 1 or 2 (drawn).
         stride: corners of patches are multiples of this: the toolbox's sliding window, its windows drawn.
         read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
@@ -48,6 +49,7 @@ class Source:
     kind: Literal["pairs", "identity", "darken"] = "pairs"
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
+    gain: float = 0.0
     shrink: int = 1
     stride: int = 1
     read: Reader = load_rgb
@@ -66,6 +68,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             thumbnail shows, so that brightness is not learnt by heart from few scenes (1: always the whole picture).
         thumbnail: T; 0: none.
         geometry: flip and turn.
+        colours: how often the three channels are exchanged (a probability): more colours than the pictures have.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         crop: float = 1.0,
         thumbnail: int = 0,
         geometry: bool = True,
+        colours: float = 0.0,
     ) -> None:
         self.sources = list(sources)
         self.patch = patch
@@ -85,6 +89,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.crop = crop
         self.thumbnail = thumbnail
         self.geometry = geometry
+        self.colours = colours
         weights = np.array([s.weight for s in self.sources], float)
         self._shares = weights / weights.sum()
         self._store = PictureStore()
@@ -98,6 +103,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         pair = source.pairs[int(rng.integers(len(source.pairs)))]
         mode = int(rng.integers(8)) if self.geometry else 0
         sample = self._draw(source, pair, rng)
+        if self.colours and rng.random() < self.colours:
+            order = rng.permutation(3)
+            sample = {name: view[..., order] for name, view in sample.items()}
         if source.turns:
             return {name: _tensor(geometric(view, mode)) for name, view in sample.items()}
         return {name: _tensor(flips(view, mode % 2 == 1, mode % 4 > 1)) for name, view in sample.items()}
@@ -170,7 +178,11 @@ class Exposure:
 
     @classmethod
     def draw(cls, source: Source, rng: np.random.Generator) -> Exposure | None:
-        dark = synthesis.draw_darkening(rng, source.stops) if source.kind == "darken" else None
+        dark = None
+        if source.kind == "darken":
+            dark = synthesis.draw_darkening(rng, source.stops)
+        elif source.gain:
+            dark = synthesis.Darkening(stops=float(rng.uniform(-source.gain, source.gain)))
         noise = synthesis.draw_noise(rng, source.noise) if source.noise else None
         return None if dark is None and noise is None else cls(dark, noise)
 

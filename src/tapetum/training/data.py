@@ -49,7 +49,9 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
         train, validation = lists.hold_out(pairs, section.hold_out)
         common = Source((), section.weight, section.kind, section.noise, section.stops, read=read, turns=turns)
         if section.weight > 0:
-            training.append(replace(common, pairs=train, shrink=section.shrink, stride=section.stride))
+            training.append(
+                replace(common, pairs=train, gain=section.gain, shrink=section.shrink, stride=section.stride)
+            )
         if validation and section.validate_at_most:
             count = min(section.validate_at_most, len(validation))
             chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
@@ -83,7 +85,7 @@ def training_loader(
     """Batches from step ``position()`` on, with thumbnails of that size (0: none)."""
     data = recipe.data
     length = recipe.run.steps * data.batch * ranks
-    dataset = PatchDataset(sources, data.patch, recipe.run.seed, length, data.crop, thumbnail)
+    dataset = PatchDataset(sources, data.patch, recipe.run.seed, length, data.crop, thumbnail, colours=data.colours)
     sampler = IndexSampler(length, lambda: position() * data.batch * ranks, rank, ranks)
     return DataLoader(
         dataset,

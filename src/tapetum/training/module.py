@@ -20,6 +20,7 @@ from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
+from tapetum.weights.loading import load_model
 
 BAD_STEPS = 50  # so many steps in a row without a finite gradient end a training
 
@@ -123,10 +124,12 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     """The recipe's network, with fresh weights, and its objective.
 
     Raises:
-        UsageError: a config or an objective that the method does not have.
+        UsageError: a config or an objective that the method does not have; weights that do not fit.
     """
     method = get_method(recipe.method)
-    network = method.network(make_config(method, recipe.config))
+    config = make_config(method, recipe.config)
+    network = load_model(recipe.weights, recipe.method, config) if recipe.weights else method.network(config)
+    network.train()
     if method.objective is None:
         raise UsageError(f"{method.name} has no objective to train by")
     known = inspect.signature(method.objective).parameters

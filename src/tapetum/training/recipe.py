@@ -78,6 +78,7 @@ class SourceSection(Section):
     weight: Annotated[float, Field(ge=0)] = 1.0
     noise: Annotated[float, Field(ge=0)] = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
+    gain: Annotated[float, Field(ge=0)] = 0.0
     shrink: Literal[1, 2] = 1
     stride: Annotated[int, Field(ge=1)] = 1
     """Corners of patches are multiples of this: the sliding window of the Retinexformer toolbox."""
@@ -93,6 +94,7 @@ class DataSection(Section):
     """Side in pixels; null: whole pictures."""
     batch: Annotated[int, Field(ge=1)] = 8
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colours: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """Parameter of mixup's Beta distribution (used with probability one half), 0: off."""
     workers: Annotated[int, Field(ge=0)] = 0
@@ -208,6 +210,8 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     method: str
     config: str | dict[str, Any] | None = None
+    weights: str | None = None
+    """File of weights to begin with; null: fresh ones."""
     objective: dict[str, Any] = {}
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
