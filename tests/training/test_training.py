@@ -1,6 +1,7 @@
 """Training end to end on small pictures: it learns, it writes what it says, and it resumes exactly."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tapetum.training.module import BAD_STEPS, TrainingModule
 from tapetum.training.module import scores as scores_of
 from tapetum.training.recipe import load_recipe
 from tapetum.training.run import train
-from tapetum.weights.loading import load_model, read_state_dict
+from tapetum.weights.loading import load_model, read_state_dict, read_weights
 
 
 @pytest.fixture
@@ -79,6 +80,10 @@ def test_it_learns_and_writes_what_it_says(recipe_file, tmp_path, capsys):
     scores = [float(r["val/pairs/psnr"]) for r in rows if r.get("val/pairs/psnr")]
     lows, targets = (torch.from_numpy(load_rgb(tmp_path / "data" / s / "0.png")) / 255 for s in ("low", "high"))
     assert scores[-1] > scores_of(lows, targets)["psnr"] + 3
+    best = read_weights(folder / "weights-best.safetensors")
+    assert json.loads(best.metadata["tapetum.provenance"])["validation"]["val/psnr"] == pytest.approx(
+        max(scores), abs=2e-3
+    )
     network = load_model(weights)
     assert network.config == load_model(weights, method="twilight").config
     printed = capsys.readouterr().out

@@ -20,18 +20,20 @@ import tapetum
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
-from tapetum.training.module import TrainingModule
+from tapetum.training.module import TrainingModule, make_parts
 from tapetum.training.recipe import Recipe
 from tapetum.weights.loading import save_model
 
-LAST = "last.ckpt"
+LAST, BEST = "last.ckpt", "best"
+MONITOR = "val/psnr"
 
 
 def train(recipe: Recipe, resume: bool = True) -> Path:
     """Trains, or goes on where a stopped training of the same name left off.
 
     Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/part-0/``, ... (CSV
-    and TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors``. A run
+    and TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors`` and
+    ``weights-best.safetensors`` (of the checkpoint that validated best). A run
     that is killed continues with exactly the samples, rates, averages and optimiser state it would have had.
 
     Args:
@@ -81,8 +83,24 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     path = folder / "weights.safetensors"
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
-        save_model(module.network, path, provenance(recipe, trainer))
+        facts = provenance(recipe, trainer)
+        save_model(module.network, path, facts)
+        save_best(recipe, folder, facts)
     return path
+
+
+def save_best(recipe: Recipe, folder: Path, facts: dict[str, Any]) -> None:
+    """Writes ``weights-best.safetensors`` from the checkpoint that validated best, where there is one."""
+    file = folder / "checkpoints" / f"{BEST}.ckpt"
+    if not file.is_file():
+        return
+    checkpoint = torch.load(file, map_location="cpu", weights_only=False)  # our own file, of this folder
+    network, _ = make_parts(recipe)
+    prefix = "network."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()})
+    monitored = next(c for c in checkpoint["callbacks"].values() if c.get("monitor") == MONITOR)
+    facts = {**facts, "steps": checkpoint["global_step"], "validation": {MONITOR: float(monitored["current_score"])}}
+    save_model(network, folder / "weights-best.safetensors", facts)
 
 
 def check_same(recipe: Recipe, folder: Path) -> None:
@@ -147,8 +165,8 @@ def callbacks(recipe: Recipe, folder: Path) -> list[pl.Callback]:
         result.append(
             ModelCheckpoint(
                 checkpoints,
-                filename="best",
-                monitor="val/psnr",
+                filename=BEST,
+                monitor=MONITOR,
                 mode="max",
                 save_top_k=1,
                 enable_version_counter=False,
