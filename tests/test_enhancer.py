@@ -25,8 +25,6 @@ from tapetum.imaging import Picture, read_picture, srgb_to_linear, write_picture
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import create_model
 
-RANDOM = np.random.default_rng(0)
-
 
 class Local(nn.Module):
     """Two convolutions, the second at half size: sees 1 + 2 pixels and a half far, on a grid of 2."""
