@@ -120,7 +120,10 @@ def test_tiles_too_small_for_the_network_still_work(height: int, width: int, til
     image = night(height, width)
     result = Enhancer(Local(), tile=tile)(image)
     assert result.shape == image.shape
-    assert np.abs(result - Enhancer(Local())(image)).mean() < 0.2  # such tiles lack what is around them
+    # such tiles lack what is around them: far off in a few pixels at worst, not everywhere
+    difference = np.abs(result - Enhancer(Local())(image))
+    assert difference.max() < 0.6
+    assert difference.mean() < 0.2
 
 
 def test_a_receptive_field_declared_too_small_would_show() -> None:

@@ -78,7 +78,7 @@ def test_it_learns_and_writes_what_it_says(recipe_file, tmp_path, capsys):
     with (folder / "logs" / "part-0" / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     scores = [float(r["val/pairs/psnr"]) for r in rows if r.get("val/pairs/psnr")]
-    lows, targets = (torch.from_numpy(load_rgb(tmp_path / "data" / s / "0.png")) / 255 for s in ("low", "high"))
+    lows, targets = (load_rgb(tmp_path / "data" / s / "0.png") for s in ("low", "high"))
     assert scores[-1] > scores_of(lows, targets)["psnr"] + 3
     best = read_weights(folder / "weights-best.safetensors")
     assert json.loads(best.metadata["tapetum.provenance"])["validation"]["val/psnr"] == pytest.approx(

@@ -10,14 +10,18 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from tapetum.data.augmentation import draw_mixup, mixup
 from tapetum.errors import TapetumError, UsageError
+from tapetum.evaluation.protocols import get_protocol
 from tapetum.imaging import Picture, write_picture
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method, make_config
+from tapetum.metrics.gt_mean import gt_mean_mean
+from tapetum.metrics.pictures import as_uint8
+from tapetum.metrics.psnr import psnr_rgb_uint8
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
 from tapetum.weights.loading import load_model
@@ -99,15 +103,15 @@ class TrainingModule(pl.LightningModule):
         source, name = batch["source"][0], batch["name"][0]
         low, target = batch["low"], batch["target"]
         with torch.autocast(low.device.type, enabled=False):
-            enhanced = enhance_whole(self.network, low).float()
-        for key, value in scores(enhanced, target).items():
+            enhanced = enhance_whole(self.network, low)
+        for key, value in scores(enhanced, as_image(target)).items():
             self._scores[f"val/{source}/{key}"].append(value)
         index = len(self._scores[f"val/{source}/psnr"]) - 1
         if self.global_rank == 0 and index < self.recipe.run.samples and not self.trainer.sanity_checking:
-            row = torch.cat([low, enhanced, target], 3)[0].clamp(0, 1).mul(255).round().byte()
+            row = as_uint8(np.concatenate([as_image(low), enhanced, as_image(target)], 1))
             path = self.folder / "samples" / f"{source}-{Path(name).name}-{self.global_step:07d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(Picture(np.ascontiguousarray(row.permute(1, 2, 0).cpu().numpy())), path, quality=88)
+            write_picture(Picture(row), path, quality=88)
 
     def on_validation_epoch_end(self) -> None:
         means = {key: float(np.mean(values)) for key, values in self._scores.items()}
@@ -139,22 +143,28 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     return network, method.objective(**recipe.objective)
 
 
-def enhance_whole(network: torch.nn.Module, low: Tensor) -> Tensor:
-    """One forward pass of a picture of any size, padded to the size multiple by reflection, clamped."""
+def enhance_whole(network: torch.nn.Module, low: Tensor) -> NDArray[np.float32]:
+    """A picture ``(1, 3, H, W)`` of any size, as the strict protocol predicts it: ``(H, W, 3)`` in [0, 1]."""
+
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return network(torch.from_numpy(batch).to(low.device)).float().cpu().numpy()
+
     multiple = cast("Properties", network.properties).size_multiple
-    height, width = low.shape[2:]
-    padded = F.pad(low, (0, -width % multiple, 0, -height % multiple), mode="reflect")
-    return network(padded)[..., :height, :width].clamp(0, 1)
+    return get_protocol("strict").restore(predict, as_image(low), multiple)
 
 
-def scores(enhanced: Tensor, target: Tensor) -> dict[str, float]:
-    """PSNR of 8-bit pictures, plain and at the target's mean brightness. ``(1, 3, H, W)`` in [0, 1].
+def as_image(picture: Tensor) -> NDArray[np.float32]:
+    """``(1, C, H, W)`` as ``(H, W, C)``."""
+    return picture[0].permute(1, 2, 0).cpu().numpy()
 
-    For watching a training; the figures that are reported come from ``tapetum evaluate``.
+
+def scores(enhanced: NDArray[np.float32], target: NDArray[np.float32]) -> dict[str, float]:
+    """PSNR of 8-bit pictures, plain and at the target's mean brightness. ``(H, W, 3)`` in [0, 1].
+
+    At most 100, so that a mean exists. For watching a training; the figures that are reported come from
+    ``tapetum evaluate``.
     """
-    matched = (enhanced * (target.mean() / enhanced.mean().clamp(min=1e-6))).clamp(0, 1)
-    result = {}
-    for key, picture in (("psnr", enhanced), ("psnr_gt_mean", matched)):
-        error = F.mse_loss((picture * 255).round(), (target * 255).round()).item()
-        result[key] = min(100.0, 10 * float(np.log10(255**2 / max(error, 1e-10))))
-    return result
+    matched = gt_mean_mean(enhanced, target)
+    pictures = {"psnr": enhanced, "psnr_gt_mean": matched}
+    return {key: min(100.0, psnr_rgb_uint8(picture, target)) for key, picture in pictures.items()}

@@ -20,7 +20,7 @@ import tapetum
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
-from tapetum.training.module import TrainingModule, make_parts
+from tapetum.training.module import TrainingModule
 from tapetum.training.recipe import Recipe
 from tapetum.weights.loading import save_model
 
@@ -85,17 +85,16 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         # after fitting, the network holds the average where there is one
         facts = provenance(recipe, trainer)
         save_model(module.network, path, facts)
-        save_best(recipe, folder, facts)
+        save_best(module.network, folder, facts)
     return path
 
 
-def save_best(recipe: Recipe, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes ``weights-best.safetensors`` from the checkpoint that validated best, where there is one."""
+def save_best(network: torch.nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+    """Writes ``weights-best.safetensors`` of the checkpoint that validated best, if any, by way of ``network``."""
     file = folder / "checkpoints" / f"{BEST}.ckpt"
     if not file.is_file():
         return
     checkpoint = torch.load(file, map_location="cpu", weights_only=False)  # our own file, of this folder
-    network, _ = make_parts(recipe)
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()})
     monitored = next(c for c in checkpoint["callbacks"].values() if c.get("monitor") == MONITOR)
