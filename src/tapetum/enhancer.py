@@ -17,9 +17,11 @@ from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.resize import shrink
-from tapetum.imaging.tiles import Grid, bands, cut, plan
+from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ SMALLEST_TILE = 128  # pixels to a side; below that, memory is not the problem a
 # neighbourhood, give what the whole picture gives. Not so with statistics: there, whole is best wherever it fits.
 LARGEST_TILE = 1200 * 1200
 _FLOATS_PER_PIXEL = 8  # of a tile beside the engine's own: in, out, and copies on the way
+_BLOCK = (32, 512)  # rows and columns that are blended, rounded and stored at once: little memory, and in the cache
+_BLOCK_FLOATS = 3 * 14  # per pixel of a block, at most (strength)
 _LUMA = (0.299, 0.587, 0.114)
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -164,23 +168,28 @@ class Enhancer:
 
     def _run(self, pixels: np.ndarray, grid: Grid) -> np.ndarray:
         context = self._context(pixels, grid)
-        height, width, channels = pixels.shape
 
         def tile(top: int, left: int) -> np.ndarray:
             low = _to_float(cut(pixels, top, left, grid.tile_height, grid.tile_width))
             return self.engine.run(low, context)[0]
 
         result = np.empty_like(pixels)
-        for top, band in bands(grid, tile):
-            rows = slice(top, min(top + band.shape[1], height))
-            enhanced = band[:, : rows.stop - top, :width]
-            np.clip(enhanced, 0, 1, out=enhanced)
-            if self.strength < 1:
-                enhanced = _mixed(_to_float(pixels[rows])[0], enhanced, self.strength)
-            if channels == 1:
-                enhanced = np.tensordot(np.asarray(_LUMA, np.float32), enhanced, 1)[None]
-            _quantise(enhanced, result[rows])
+        for top, left, part in pieces(grid, tile):
+            padded = part.shape[1:]
+            ours, out = (a[top : top + padded[0], left : left + padded[1]] for a in (pixels, result))
+            for rows, columns in _blocks(*out.shape[:2]):
+                self._finish(ours[rows, columns], part[:, rows, columns], out[rows, columns])
+            del part  # not to be kept while the next tile is computed
         return result
+
+    def _finish(self, pixels: np.ndarray, enhanced: np.ndarray, out: np.ndarray) -> None:
+        """The network's ``(3, H, W)``, which is overwritten, into ``(H, W, C)`` of the picture's dtype."""
+        np.clip(enhanced, 0, 1, out=enhanced)
+        if self.strength < 1:
+            enhanced = _mixed(_to_float(pixels)[0], enhanced, self.strength)
+        if pixels.shape[2] == 1:
+            enhanced = np.tensordot(np.asarray(_LUMA, np.float32), enhanced, 1)[None]
+        _quantise(enhanced, out)
 
     def _context(self, pixels: np.ndarray, grid: Grid) -> np.ndarray | None:
         """What the network must know of the whole picture, to be shown a part of it."""
@@ -315,8 +324,13 @@ def parse_memory(memory: int | float | str) -> int:
 
 def _working_memory(grid: Grid, bytes_per_pixel: int) -> int:
     tile = grid.tile_height * grid.tile_width * (bytes_per_pixel + 4 * _FLOATS_PER_PIXEL)
-    band = 0 if grid.whole else 4 * 3 * grid.width * (grid.tile_height + 2 * grid.ramp)
-    return tile + band
+    return tile + 4 * 3 * kept_between_tiles(grid) + 4 * _BLOCK_FLOATS * math.prod(_BLOCK)
+
+
+def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, _BLOCK[0]):
+        for left in range(0, width, _BLOCK[1]):
+            yield slice(top, min(top + _BLOCK[0], height)), slice(left, min(left + _BLOCK[1], width))
 
 
 def _to_float(pixels: np.ndarray) -> np.ndarray:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapetum.imaging.tiles import Grid, bands, cut, plan
+from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
 
 grids = st.builds(
     lambda height, width, multiple, minimum, margin, side: plan(
@@ -24,23 +26,30 @@ grids = st.builds(
 )
 
 
-def joined(grid: Grid, image: np.ndarray) -> np.ndarray:
-    """All bands of a tile function that shows ``image`` (C, H, W)."""
-    out = np.full_like(image, np.nan)
-    expected_top = 0
-    for top, rows in bands(grid, lambda y, x: image[:, y : y + grid.tile_height, x : x + grid.tile_width].copy()):
-        assert top == expected_top
-        out[:, top : top + rows.shape[1]] = rows
-        expected_top = top + rows.shape[1]
-    assert expected_top == grid.height
+def joined(grid: Grid, tile: Callable[[int, int], np.ndarray]) -> np.ndarray:
+    """All pieces of a tile function, ``(C, height, width)``; each pixel is written once."""
+    out: np.ndarray | None = None
+    for top, left, piece in pieces(grid, tile):
+        if out is None:
+            out = np.full((piece.shape[0], grid.height, grid.width), np.nan, np.float32)
+        place = out[:, top : top + piece.shape[1], left : left + piece.shape[2]]
+        assert place.shape == piece.shape
+        assert np.isnan(place).all()
+        place[:] = piece
+    assert out is not None
     return out
+
+
+def shown(grid: Grid, image: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """The tile function that shows ``image`` (C, H, W)."""
+    return lambda top, left: image[:, top : top + grid.tile_height, left : left + grid.tile_width].copy()
 
 
 @settings(max_examples=150, deadline=None)
 @given(grids, st.integers(0, 2**32 - 1))
 def test_tiles_of_one_picture_join_to_that_picture_exactly(grid: Grid, seed: int) -> None:
     image = np.random.default_rng(seed).random((2, grid.height, grid.width), np.float32)
-    assert np.array_equal(joined(grid, image), image)
+    assert np.array_equal(joined(grid, shown(grid, image)), image)
 
 
 @given(grids)
@@ -75,19 +84,60 @@ def test_tiles_obey_limit_multiple_and_margin(height: int, width: int, multiple:
 
 def test_ramp_is_a_weighted_mean_whose_weights_sum_to_one() -> None:
     grid = plan(300, 300, multiple=1, minimum=1, margin=4, limit=120 * 120)
-    ones = [rows for _, rows in bands(grid, lambda y, x: np.ones((1, grid.tile_height, grid.tile_width), np.float32))]
-    assert np.array_equal(np.concatenate(ones, axis=1), np.ones((1, 300, 300), np.float32))
+    ones = joined(grid, lambda y, x: np.ones((1, grid.tile_height, grid.tile_width), np.float32))
+    assert np.array_equal(ones, np.ones((1, 300, 300), np.float32))
     order = iter(range(1000))
-    steps = np.concatenate(
-        [
-            r
-            for _, r in bands(
-                grid, lambda y, x: np.full((1, grid.tile_height, grid.tile_width), next(order), np.float32)
-            )
-        ],
-        axis=1,
-    )
+    steps = joined(grid, lambda y, x: np.full((1, grid.tile_height, grid.tile_width), next(order), np.float32))
     assert np.abs(np.diff(steps[0, 0])).max() <= 1 / grid.ramp  # tile 0 to tile 1: no step, a slope
+    assert np.abs(np.diff(steps[0, :, 0])).max() <= len(grid.lefts) / grid.ramp  # from row to row
+
+
+@given(grids, st.integers(0, 2**32 - 1))
+def test_corners_blend_columns_first_then_rows(grid: Grid, seed: int) -> None:
+    """The joining of whole bands, written down anew: tiles that differ are mixed across, then the bands downward."""
+    random = np.random.default_rng(seed)
+    tiles = {
+        (top, left): random.random((1, grid.tile_height, grid.tile_width), np.float32)
+        for top in grid.tops
+        for left in grid.lefts
+    }
+
+    def mix(strips: list[np.ndarray], starts: tuple[int, ...], axis: int, length: int) -> np.ndarray:
+        shape = [*strips[0].shape]
+        shape[axis] = length
+        whole = np.empty(shape, np.float64)
+        side = strips[0].shape[axis]
+        for i, (start, strip) in enumerate(zip(starts, strips, strict=True)):
+            old, new = np.moveaxis(whole, axis, -1), np.moveaxis(strip, axis, -1).astype(np.float64)
+            first = (starts[i - 1] + side + start - grid.ramp) // 2 if i else 0
+            share = (
+                np.clip((np.arange(start, start + side) - first + 1) / (grid.ramp + 1), 0, 1) if i else np.ones(side)
+            )
+            before = np.where(share < 1, old[..., start : start + side], 0) if i else 0
+            old[..., start : start + side] = before * (1 - share) + new * share
+        return whole
+
+    bands = [mix([tiles[top, left] for left in grid.lefts], grid.lefts, 2, grid.width) for top in grid.tops]
+    expected = mix(bands, grid.tops, 1, grid.height)
+    assert np.abs(joined(grid, lambda y, x: tiles[y, x].copy()) - expected).max() < 1e-5
+
+
+def joined_and_dropped(grid: Grid) -> None:
+    for _, _, piece in pieces(grid, lambda y, x: np.zeros((3, grid.tile_height, grid.tile_width), np.float32)):
+        del piece
+
+
+def test_only_one_tile_is_in_memory() -> None:
+    """Whatever the picture's size: measured, with all that NumPy allocates."""
+    for height, width in ((300, 300), (300, 3000), (3000, 300)):
+        grid = plan(height, width, multiple=4, minimum=4, margin=16, limit=150 * 150)
+        assert len(grid.tops) * len(grid.lefts) > 1
+        tile_bytes = 4 * 3 * grid.tile_height * grid.tile_width
+        tracemalloc.start()
+        joined_and_dropped(grid)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= tile_bytes + 4 * 3 * kept_between_tiles(grid) + 20_000
 
 
 def test_small_pictures_are_one_tile() -> None:

@@ -1,4 +1,4 @@
-"""Overlapping tiles: how a picture is cut, padded and put together again, one band of rows at a time.
+"""Overlapping tiles: how a picture is cut, padded and put together again, one tile at a time.
 
 Neighbouring tiles are joined by a linear ramp in the middle of their overlap, ``a + f (b - a)``: the weights sum to
 exactly one, and where two tiles agree the result is what they agree on, to the last bit.
@@ -95,58 +95,62 @@ def cut(pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.
     return pixels[rows[:, None], columns]
 
 
-def bands(grid: Grid, tile: Callable[[int, int], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+def pieces(grid: Grid, tile: Callable[[int, int], np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
     """Runs all tiles, row by row, and joins them.
 
     Args:
-        tile: ``(top, left) -> (C, tile_height, tile_width)``, the tile there.
+        tile: ``(top, left) -> (C, tile_height, tile_width)``, the tile there, which is written to.
 
     Yields:
-        first row and finished rows ``(C, rows, width)``, from the top down. Only one band is in memory at a time; it
-        may be written to.
+        first row, first column and finished part ``(C, rows, columns)`` of each tile; every pixel once. Beside one tile
+        only what its neighbours fade from is in memory (:func:`kept_between_tiles`), if the caller lets go of a part
+        before it asks for the next. A part may be written to.
     """
-    if grid.whole:
-        yield 0, tile(0, 0)
-        return
-    carried: np.ndarray | None = None  # the rows that the next band's ramp takes from this one
-    ramps = _ramp_starts(grid.tops, grid.tile_height, grid.ramp)
+    downward = _ramp_starts(grid.tops, grid.tile_height, grid.ramp)
+    across = _ramp_starts(grid.lefts, grid.tile_width, grid.ramp)
+    above: np.ndarray | None = None  # (C, ramp, width): the rows that this row of tiles fades from
     for i, top in enumerate(grid.tops):
-        band = _join_columns(grid, top, tile)
-        first = 0
-        if carried is not None:
-            first = ramps[i - 1] - top
-            ours = band[:, first : first + grid.ramp]
-            ours[:] = _mix(carried, ours, _ramp(grid.ramp)[:, None])
-        last = ramps[i] - top if i < len(ramps) else grid.tile_height
-        carried = band[:, last : last + grid.ramp].copy()
-        yield top + first, band[:, first:last]
+        first_row = downward[i - 1] - top if i else 0
+        end_row = downward[i] - top if i < len(downward) else grid.tile_height
+        before: np.ndarray | None = None  # (C, tile_height, ramp): the columns that this tile fades from
+        for j, left in enumerate(grid.lefts):
+            first = across[j - 1] - left if j else 0
+            end = across[j] - left if j < len(across) else grid.tile_width
+            piece = tile(top, left)
+            if before is not None:
+                _fade(before, piece[:, :, first : first + grid.ramp], _ramp(grid.ramp))
+            if j < len(across):
+                before = piece[:, :, end : end + grid.ramp].copy()
+            columns = slice(left + first, left + end)
+            if above is not None and i:
+                _fade(above[:, :, columns], piece[:, first_row : first_row + grid.ramp, first:end], _ramp(grid.ramp, 1))
+            if i < len(downward):
+                if above is None:
+                    above = np.empty((piece.shape[0], grid.ramp, grid.width), piece.dtype)
+                above[:, :, columns] = piece[:, end_row : end_row + grid.ramp, first:end]
+            yield top + first_row, left + first, piece[:, first_row:end_row, first:end]
+            del piece  # not to be kept while the next tile is computed
 
 
-def _join_columns(grid: Grid, top: int, tile: Callable[[int, int], np.ndarray]) -> np.ndarray:
-    band: np.ndarray | None = None
-    ramps = _ramp_starts(grid.lefts, grid.tile_width, grid.ramp)
-    for i, left in enumerate(grid.lefts):
-        piece = tile(top, left)
-        if band is None:
-            band = np.empty((piece.shape[0], grid.tile_height, grid.width), piece.dtype)
-            band[:, :, : grid.tile_width] = piece
-            continue
-        first = ramps[i - 1]
-        middle = first + grid.ramp
-        band[:, :, first:middle] = _mix(
-            band[:, :, first:middle], piece[:, :, first - left : middle - left], _ramp(grid.ramp)
-        )
-        band[:, :, middle : left + grid.tile_width] = piece[:, :, middle - left :]
-    assert band is not None
-    return band
+def kept_between_tiles(grid: Grid) -> int:
+    """Values per channel that :func:`pieces` holds at most beside a tile."""
+    # the rows above; the columns before and their successor; a fade's temporaries
+    rows = grid.width + 2 * grid.tile_width if len(grid.tops) > 1 else 0
+    columns = 4 * grid.tile_height if len(grid.lefts) > 1 else 0
+    return grid.ramp * (rows + columns)
 
 
-def _mix(old: np.ndarray, new: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return old + share * (new - old)
+def _fade(old: np.ndarray, new: np.ndarray, share: np.ndarray) -> None:
+    """``new``, in place, becomes ``old`` where ``share`` is 0 and stays where it is 1."""
+    difference = new - old
+    difference *= share
+    np.add(old, difference, out=new)
 
 
-def _ramp(length: int) -> np.ndarray:
-    return np.arange(1, length + 1, dtype=np.float32) / np.float32(length + 1)
+def _ramp(length: int, axis: int = 0) -> np.ndarray:
+    """Shares along the last axis, or with ``axis`` 1 along the one before."""
+    ramp = np.arange(1, length + 1, dtype=np.float32) / np.float32(length + 1)
+    return ramp[:, None] if axis else ramp
 
 
 def _ramp_starts(starts: tuple[int, ...], side: int, ramp: int) -> list[int]:
