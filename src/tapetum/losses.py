@@ -1,6 +1,6 @@
 """Losses that objectives share: functions of ``(pred, target)``, tensors ``(B, C, H, W)``, to a scalar tensor.
 
-As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a factor that the caller multiplies by.
+``reduction`` "none" gives the loss of every number instead. As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a factor that the caller multiplies by.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "none"]
 
 
 def l1(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
@@ -28,9 +28,21 @@ def mse(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: R
     return _reduce((pred - target).square(), weight, reduction)
 
 
-def charbonnier(pred: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
-    """Mean of ``sqrt(difference^2 + eps^2)``."""
-    return ((pred - target).square() + eps**2).sqrt().mean()
+def charbonnier(
+    pred: Tensor,
+    target: Tensor,
+    eps: float = 1e-3,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """``sqrt(difference^2 + eps^2)``. See :func:`mse` for ``weight``."""
+    return _reduce(((pred - target).square() + eps**2).sqrt(), weight, reduction)
+
+
+def total_variation(pred: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours in a column plus that of neighbours in a row."""
+    rows, columns = pred.diff(dim=2), pred.diff(dim=3)
+    return rows.abs().mean() + columns.abs().mean()
 
 
 def psnr(pred: Tensor, target: Tensor, on_luma: bool = False) -> Tensor:
@@ -51,8 +63,10 @@ def _luma(rgb: Tensor) -> Tensor:
 
 
 def _reduce(error: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if reduction == "none":
+        return error if weight is None else error * weight
     if weight is None:
         return error.mean() if reduction == "mean" else error.sum()
     if reduction == "sum":

@@ -7,7 +7,7 @@ targets (LIME, NPE, MEF, DICM, VV) are plain folders: :func:`tapetum.data.pictur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tapetum.data.arrays import load_array
 from tapetum.data.pairs import Pair, pairs_of_folders
-from tapetum.data.pictures import load_rgb
+from tapetum.data.pictures import list_pictures, load_rgb
 from tapetum.errors import InputError, UsageError
 
 Split = Literal["train", "test"]
@@ -74,8 +74,12 @@ def lol_v2_synthetic(root: Path, split: Split) -> list[Pair]:
 
 
 def _lol_v2(root: Path, split: Split) -> list[Pair]:
+    """The same names in both folders, or as in the first archive ``low00001.png`` and ``normal00001.png``."""
     folder = root / {"train": "Train", "test": "Test"}[split]
-    return pairs_of_folders(folder / "Low", folder / "Normal")
+    low, target = folder / "Low", folder / "Normal"
+    if all(path.stem.startswith("normal") for path in list_pictures(target)):
+        return pairs_of_folders(low, target, low_name="low{}", target_name="normal{}")
+    return pairs_of_folders(low, target)
 
 
 def fivek(root: Path, split: Split) -> list[Pair]:
@@ -94,58 +98,87 @@ def ntire(root: Path, split: Split) -> list[Pair]:
 
 
 def sid(root: Path, split: Split) -> list[Pair]:
-    """``short_sid2/SCENE/*.npy`` to the first file of ``long_sid2/SCENE``. Test scenes start with 1, others 0 or 2."""
+    """``short_sid2/SCENE/*.npy`` to the first file of ``long_sid2/SCENE``; see :func:`sid_scenes`."""
+    return sid_scenes(root / "short_sid2", root / "long_sid2", split)
+
+
+def sid_scenes(low: Path, target: Path, split: Split) -> list[Pair]:
+    """Every file of a scene's folder to the scene's first target. Test scenes start with 1, others with 0 or 2."""
     starts = {"train": ("0", "2"), "test": ("1",)}[split]
-    low, target = root / "short_sid2", root / "long_sid2"
-    scenes = [scene for scene in _scenes(low) if scene.startswith(starts)]
+    scenes = [scene for scene in _common_scenes(low, target) if scene.startswith(starts)]
     return _to_first_long(low, target, scenes, skip=(), split=split)
 
 
 def smid(root: Path, split: Split) -> list[Pair]:
-    """``SMID_LQ_np/SCENE/*.npy`` to the first file of ``SMID_Long_np/SCENE`` without ".ARW" and "half" in its name.
+    """``SMID_LQ_np/SCENE/*.npy`` to the first file of ``SMID_Long_np/SCENE``; see :func:`smid_scenes`.
 
-    Test scenes are listed, one a line, in ``test_list.txt``, or ``SMID_Long_np/text_list.txt`` (the README's name).
+    The list of test scenes is ``test_list.txt``, here or in ``SMID_Long_np``, or there ``text_list.txt``.
     """
     low, target = root / "SMID_LQ_np", root / "SMID_Long_np"
-    lists = [root / "test_list.txt", target / "text_list.txt"]
-    file = next((f for f in lists if f.is_file()), None)
-    if file is None:
-        raise InputError(f"{lists[0]}: no such list of SMID's test scenes (nor {lists[1]})")
-    listed = {line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
-    scenes = [scene for scene in _scenes(low) if (scene in listed) == (split == "test")]
+    lists = [root / "test_list.txt", target / "test_list.txt", target / "text_list.txt"]
+    return smid_scenes(low, target, first_list(lists), split)
+
+
+def smid_scenes(low: Path, target: Path, test_list: Path, split: Split) -> list[Pair]:
+    """Every file of a scene's folder to the scene's first target without ".ARW" and "half" in its name.
+
+    Args:
+        test_list: text file of the test scenes, one a line.
+    """
+    listed = {line.strip() for line in test_list.read_text(encoding="utf-8").splitlines() if line.strip()}
+    scenes = [scene for scene in _common_scenes(low, target) if (scene in listed) == (split == "test")]
     return _to_first_long(low, target, scenes, skip=(".ARW", "half"), split=split)
 
 
+def first_list(files: list[Path]) -> Path:
+    """The first of the places that has a list of test scenes. Raises InputError where none has."""
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise InputError(f"{files[0]}: no such list of SMID's test scenes (nor {', '.join(map(str, files[1:]))})")
+    return found
+
+
 def sdsd_indoor(root: Path, split: Split) -> list[Pair]:
-    """``{input,GT}/pairN/*.npy`` below ``indoor_static_np``, frame by frame."""
-    return _frame_by_frame(root / "indoor_static_np", _SDSD_INDOOR_TEST, split)
+    """``{input,GT}/pairN/*.npy`` below ``indoor_static_np``; see :func:`sdsd_clips`."""
+    folder = root / "indoor_static_np"
+    return sdsd_clips(folder / "input", folder / "GT", SDSD_INDOOR_TEST, split)
 
 
 def sdsd_outdoor(root: Path, split: Split) -> list[Pair]:
-    """``{input,GT}/MVI_xxxx/*.npy`` below ``outdoor_static_np``. A test video's other part ``..._2`` is test too."""
-    test = _SDSD_OUTDOOR_TEST | {f"{name}_2" for name in _SDSD_OUTDOOR_TEST}
-    return _frame_by_frame(root / "outdoor_static_np", test, split)
+    """``{input,GT}/MVI_xxxx/*.npy`` below ``outdoor_static_np``; see :func:`sdsd_clips`."""
+    folder = root / "outdoor_static_np"
+    return sdsd_clips(folder / "input", folder / "GT", SDSD_OUTDOOR_TEST, split)
 
 
-_SDSD_INDOOR_TEST = {"pair1", "pair4", "pair9", "pair11", "pair19", "pair21"}
-_SDSD_OUTDOOR_TEST = {
+SDSD_INDOOR_TEST = frozenset({"pair1", "pair4", "pair9", "pair11", "pair19", "pair21"})
+SDSD_OUTDOOR_TEST = frozenset(
     f"MVI_{n}" for n in ("0898", "0906", "0928", "0975", "0997", "1001", "1003", "1026", "1030", "1032")
-}
+)
 
 
-def _frame_by_frame(root: Path, test: set[str], split: Split) -> list[Pair]:
+def sdsd_clips(low: Path, target: Path, test: Collection[str], split: Split) -> list[Pair]:
+    """Frame by frame. Clips named in ``test`` are test, and so are their other parts ``..._2``.
+
+    Frames are paired by name, or by position where the two folders have no name in common.
+    """
     pairs = []
-    for scene in _scenes(root / "input"):
-        if (scene in test) != (split == "test"):
+    for clip in _common_scenes(low, target):
+        if (clip in test or clip.split("_2")[0] in test) != (split == "test"):
             continue
-        lows = {file.name: file for file in _arrays(root / "input" / scene)}
-        targets = {file.name: file for file in _arrays(root / "GT" / scene)}
-        lonely = sorted(set(lows) ^ set(targets))
-        if lonely:
-            where = "GT" if lonely[0] in lows else "input"
-            raise InputError(f"{root / where / scene}: no {lonely[0]} ({len(lonely)} frames without a partner)")
-        pairs += [Pair(f"{scene}/{file.stem}", file, targets[name], scene) for name, file in lows.items()]
-    return _some(pairs, root, split)
+        frames = _frames(low / clip, target / clip)
+        pairs += [Pair(f"{clip}/{dark.stem}", dark, bright, clip) for dark, bright in frames]
+    return _some(pairs, low, split)
+
+
+def _frames(low: Path, target: Path) -> list[tuple[Path, Path]]:
+    lows, targets = ({file.name: file for file in _arrays(folder)} for folder in (low, target))
+    if not set(lows) & set(targets) and len(lows) == len(targets):
+        return list(zip(lows.values(), targets.values(), strict=True))
+    lonely = sorted(set(lows) ^ set(targets))
+    if lonely:
+        where = target if lonely[0] in lows else low
+        raise InputError(f"{where}: no {lonely[0]} ({len(lonely)} frames without a partner)")
+    return [(file, targets[name]) for name, file in lows.items()]
 
 
 def _to_first_long(low: Path, target: Path, scenes: list[str], skip: tuple[str, ...], split: Split) -> list[Pair]:
@@ -167,11 +200,21 @@ def _some(pairs: list[Pair], where: Path, split: str) -> list[Pair]:
 def _scenes(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of scenes")
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _common_scenes(low: Path, target: Path) -> list[str]:
+    """Scenes are paired by name: by position, one that is missing would shift all that follow."""
+    scenes, others = _scenes(low), _scenes(target)
+    lonely = sorted(set(scenes) ^ set(others))
+    if lonely:
+        where = target if lonely[0] in scenes else low
+        raise InputError(f"{where}: no folder {lonely[0]} ({len(lonely)} scenes without a partner)")
+    return scenes
 
 
 def _arrays(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.npy"))
+    files = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
     if not files:
         raise InputError(f"{folder}: no such folder, or no .npy file in it")
     return files

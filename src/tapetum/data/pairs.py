@@ -28,17 +28,28 @@ class Pair:
     scene: str
 
 
-def pairs_of_folders(low: Path, target: Path, scenes: dict[str, str] | None = None) -> list[Pair]:
+def pairs_of_folders(
+    low: Path,
+    target: Path,
+    scenes: dict[str, str] | None = None,
+    low_name: str = "{}",
+    target_name: str = "{}",
+) -> list[Pair]:
     """Pairs two folders by file stem.
 
+    Args:
+        scenes: scene of each pair; None: each is one of its own.
+        low_name, target_name: how the stems are made of the pair's name, ``{}``: "low{}" for ``low00690.png``.
+
     Raises:
-        InputError: a folder is missing or empty, or a picture has no partner, or two; the text names the first.
+        InputError: a folder is missing or empty, or a picture has no partner, or two, or another kind of name; the
+        text names the first.
     """
-    lows, targets = _by_stem(low), _by_stem(target)
+    lows, targets = _by_stem(low, low_name), _by_stem(target, target_name)
     lonely = sorted(set(lows) ^ set(targets))
     if lonely:
-        where = target if lonely[0] in lows else low
-        raise InputError(f"{where}: no picture named {lonely[0]}.* ({len(lonely)} without a partner)")
+        where, name = (target, target_name) if lonely[0] in lows else (low, low_name)
+        raise InputError(f"{where}: no picture named {name.format(lonely[0])}.* ({len(lonely)} without a partner)")
     return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows)]
 
 
@@ -89,12 +100,17 @@ def _read_split(file: Path) -> dict[str, Any]:
     return content
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path, template: str = "{}") -> dict[str, Path]:
     files: dict[str, Path] = {}
+    before, _, after = template.partition("{}")
     for path in list_pictures(folder):
-        if path.stem in files:
-            raise InputError(f"{folder}: {files[path.stem].name} and {path.name} have one name: which is meant?")
-        files[path.stem] = path
+        stem = path.stem
+        if not (stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)):
+            raise InputError(f"{path}: not named like {template.format('NAME')}.*, as the others are to be")
+        name = stem[len(before) : len(stem) - len(after)]
+        if name in files:
+            raise InputError(f"{folder}: {files[name].name} and {path.name} have one name: which is meant?")
+        files[name] = path
     return files
 
 

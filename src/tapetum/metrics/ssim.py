@@ -26,8 +26,7 @@ def ssim_gaussian_valid_uint8(enhanced: Image, target: Image) -> float:
     """
     check(enhanced, target)
     a, b = as_uint8(enhanced), as_uint8(target)
-    if min(a.shape[:2]) < 2 * _RADIUS + 1:
-        raise ValueError(f"SSIM needs pictures of at least 11 x 11, got {a.shape[0]} x {a.shape[1]}")
+    _check_size(a)
     return float(np.mean([_mean_similarity(a[..., c], b[..., c]) for c in range(3)]))
 
 
@@ -38,12 +37,29 @@ def ssim_y_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float:
     return _mean_similarity(np.pad(a, _RADIUS, mode="edge"), np.pad(b, _RADIUS, mode="edge"))
 
 
+def ssim_y_valid_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float:
+    """Of the unrounded Y, only where the window fits (BasicSR's ``test_y_channel``, as MambaLLIE's toolbox has it).
+
+    Raises:
+        ValueError: a side is shorter than the window (11).
+    """
+    check(enhanced, target)
+    a, b = (luma(cut_border(as_uint8(image), crop_border)) for image in (enhanced, target))
+    _check_size(a)
+    return _mean_similarity(a, b)
+
+
 def ssim_3d_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float:
     """One 11 x 11 x 11 Gaussian over rows, columns **and channels**, borders replicated (the toolbox's RGB SSIM)."""
     check(enhanced, target)
     a, b = (_padded(cut_border(as_uint8(image), crop_border)) for image in (enhanced, target))
     moments = [_across_channels(_filtered(plane)) for plane in (a, b, a * a + b * b, a * b)]
     return float(_similarity(*moments).mean())
+
+
+def _check_size(image: NDArray[np.generic]) -> None:
+    if min(image.shape[:2]) < 2 * _RADIUS + 1:
+        raise ValueError(f"SSIM needs pictures of at least 11 x 11, got {image.shape[0]} x {image.shape[1]}")
 
 
 def _mean_similarity(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
