@@ -1,0 +1,100 @@
+"""The operators as torch sees them: opaque to ``torch.compile`` and ``torch.export``, differentiable, any back end.
+
+All tensors have one dtype and device (``interface.py`` sees to that).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.ops.selective_scan.backends import choose
+from tapetum.ops.selective_scan.reference import CHUNK
+
+_ARGUMENTS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus, "
+)
+
+
+def _forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    keep_states: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    module = choose(backend, u.device, u.dtype)
+    with torch.autocast(u.device.type, enabled=False):
+        return module.forward(u, delta, A, B, C, D, delta_bias, delta_softplus, keep_states)
+
+
+def _forward_fake(u: Tensor, delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    batch, channels, length = u.shape
+    keep_states = rest[-2]
+    chunks = (length + CHUNK - 1) // CHUNK
+    states = u.new_empty(batch, chunks, A.shape[1], channels) if keep_states else u.new_empty(0)
+    return u.new_empty(u.shape), u.new_empty(batch, channels, A.shape[1]), states
+
+
+def _backward(
+    grad: Tensor,
+    states: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    module = choose(backend, u.device, u.dtype)
+    with torch.autocast(u.device.type, enabled=False):
+        return module.backward(grad, states, u, delta, A, B, C, D, delta_bias, delta_softplus)
+
+
+def _backward_fake(
+    grad: Tensor, states: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    channels = A.shape[0]
+    return (*(t.new_empty(t.shape) for t in (u, delta, A, B, C)), A.new_empty(channels), A.new_empty(channels))
+
+
+selective_scan = torch.library.custom_op(
+    "tapetum::selective_scan",
+    _forward,
+    mutates_args=(),
+    schema=f"({_ARGUMENTS} bool keep_states, str backend) -> (Tensor, Tensor, Tensor)",
+)
+selective_scan.register_fake(_forward_fake)
+
+selective_scan_backward = torch.library.custom_op(
+    "tapetum::selective_scan_backward",
+    _backward,
+    mutates_args=(),
+    schema=f"(Tensor grad, Tensor states, {_ARGUMENTS} str backend) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+selective_scan_backward.register_fake(_backward_fake)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.delta_softplus, _, ctx.backend = inputs
+    ctx.save_for_backward(output[2], *tensors)
+
+
+def _gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    states, *tensors = ctx.saved_tensors
+    given = selective_scan_backward(grad, states, *tensors, ctx.delta_softplus, ctx.backend)
+    return (*(g if t is not None else None for g, t in zip(given, tensors, strict=True)), None, None, None)
+
+
+selective_scan.register_autograd(_gradients, setup_context=_keep_for_backward)
