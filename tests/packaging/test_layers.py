@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "tapetum"
 
 # from the ground up; floors of one row do not import each other, but see ALLOWED
 FLOORS = (
-    ("errors", "__init__"),
+    ("errors", "machine", "__init__"),
     ("ops",),
     ("imaging",),
     ("metrics",),

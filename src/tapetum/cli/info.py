@@ -28,7 +28,7 @@ def collect() -> dict[str, Any]:
     import pyvips
 
     from tapetum import __version__
-    from tapetum.engines.machine import available_cores, free_memory
+    from tapetum.machine import available_cores, free_memory
 
     return {
         "tapetum": __version__,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from tapetum.errors import InputError
 from tapetum.imaging import is_picture, read_picture
+from tapetum.machine import free_memory
 
 Reader = Callable[[Path], NDArray[Any]]
 
@@ -38,14 +38,6 @@ class PictureStore:
         return picture
 
 
-def free_memory() -> int:
-    """Bytes of memory that are available, or 4 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4 * 2**30
-
-
 def load_rgb(path: Path) -> NDArray[np.uint8]:
     """An 8-bit sRGB picture ``(H, W, 3)``; grey is repeated, deeper pictures are rounded.
 
@@ -61,14 +53,14 @@ def load_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name.
+    """The pictures of a folder, sorted by name; not the hidden ones, whose names begin with a dot.
 
     Raises:
         InputError: the folder does not exist or holds no picture.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of pictures")
-    paths = sorted(p for p in folder.iterdir() if is_picture(p))
+    paths = sorted(p for p in folder.iterdir() if is_picture(p) and not p.name.startswith("."))
     if not paths:
         raise InputError(f"{folder}: holds no picture")
     return paths

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tapetum.engines import OutOfMemory
-from tapetum.engines.machine import available_cores, free_memory
 from tapetum.errors import UsageError, WeightsError
 from tapetum.imaging.resize import shrink
+from tapetum.machine import available_cores, free_memory
 from tapetum.methods.contract import Properties
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

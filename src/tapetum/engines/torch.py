@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.engines import OutOfMemory
-from tapetum.engines.machine import free_memory
 from tapetum.errors import UsageError
+from tapetum.machine import free_memory
 from tapetum.methods.contract import Properties
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.engines import machine
+from tapetum import machine
 
 
 def test_this_machine() -> None:
