@@ -1,6 +1,7 @@
 """Losses that objectives share: functions of ``(pred, target)``, tensors ``(B, C, H, W)``, to a scalar tensor.
 
-``reduction`` "none" gives the loss of every number instead. As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a factor that the caller multiplies by.
+As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a factor that the caller multiplies by.
+``reduction`` "none" gives the loss of every number instead of a scalar.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ class Case:
 
     @property
     def unit(self) -> str:
-        return self.content.get("unit", self.content.get("component", ""))
+        usual = "network" if self.is_full_manifest else self.content.get("component", "")
+        return self.content.get("unit", usual)
 
     @property
     def is_full_manifest(self) -> bool:
@@ -231,7 +232,7 @@ def _tolerance(case: Case, name: str) -> tuple[float, float]:
 
 def _difference(got: Any, wanted: NDArray[np.float32], atol: float, rtol: float) -> str | None:
     ours = np.atleast_1d(got.detach().numpy() if isinstance(got, torch.Tensor) else np.asarray(got)).astype(np.float64)
-    theirs = wanted.astype(np.float64)
+    theirs = np.atleast_1d(wanted).astype(np.float64)  # a single number is written with or without a dimension
     if ours.shape != theirs.shape:
         return f"shape {ours.shape}, published {theirs.shape}"
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))  # infinities and NaN are equal to themselves

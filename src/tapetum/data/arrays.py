@@ -36,7 +36,8 @@ def load_array(path: Path, width: int = WIDTH, height: int = HEIGHT) -> NDArray[
 def prepare_array(array: NDArray[np.generic], width: int, height: int) -> NDArray[np.float32]:
     """``(H, W, 3)`` **BGR** in 0..255 -> ``(height, width, 3)`` RGB in [0, 1].
 
-    A fourth channel is dropped; ``(H, W)`` becomes ``(height, width, 1)``. The resize comes before the division, so an 8-bit array comes out of it in 8 bit.
+    A fourth channel is dropped; ``(H, W)`` becomes ``(height, width, 1)``. The resize comes before the division, so an
+    8-bit array comes out of it in 8 bit.
 
     Raises:
         ValueError: another shape or type.

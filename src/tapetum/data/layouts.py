@@ -116,7 +116,7 @@ def smid(root: Path, split: Split) -> list[Pair]:
     """
     low, target = root / "SMID_LQ_np", root / "SMID_Long_np"
     lists = [root / "test_list.txt", target / "test_list.txt", target / "text_list.txt"]
-    return smid_scenes(low, target, first_list(lists), split)
+    return smid_scenes(low, target, _first(lists), split)
 
 
 def smid_scenes(low: Path, target: Path, test_list: Path, split: Split) -> list[Pair]:
@@ -130,8 +130,19 @@ def smid_scenes(low: Path, target: Path, test_list: Path, split: Split) -> list[
     return _to_first_long(low, target, scenes, skip=(".ARW", "half"), split=split)
 
 
-def first_list(files: list[Path]) -> Path:
-    """The first of the places that has a list of test scenes. Raises InputError where none has."""
+def smid_test_list(target: str) -> Path:
+    """Where the list of test scenes lies for a folder of long exposures, as option files write its path: in the folder
+    where the path ends in a slash, else beside it; or the other way round where that is all there is.
+
+    Raises:
+        InputError: it lies in neither.
+    """
+    folder = Path(target)
+    places = [folder, folder.parent] if target.endswith("/") else [folder.parent, folder]
+    return _first([place / "test_list.txt" for place in places])
+
+
+def _first(files: list[Path]) -> Path:
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         raise InputError(f"{files[0]}: no such list of SMID's test scenes (nor {', '.join(map(str, files[1:]))})")

@@ -5,8 +5,8 @@ A network is an ``nn.Module`` built as ``Network(config)`` with
 * ``config``: its frozen dataclass, and ``properties``: a :class:`Properties`;
 * ``forward(low, context=None) -> enhanced``: ``(N, C, H, W)`` to the same size, sRGB in [0, 1] (RAW methods: packed
   linear ``(N, 4, H, W)``). No hidden padding, no I/O, no device moves. ``context=None`` means: take what the method
-  must know of the whole picture from ``low`` itself, as published. A network whose ``context`` is "none" has no second
-  argument;
+  must know of the whole picture from ``low`` itself, as published. A network whose ``context`` is "none" or
+  "picture" has no second argument;
 * only where ``properties.context == "statistics"``: ``measure(low) -> (N, K)``, the global statistics of a picture.
 """
 
@@ -36,7 +36,8 @@ class Properties:
         context: what the network must know of the whole picture when it is shown one tile. "none": nothing.
             "thumbnail": the whole picture, shrunk by area averaging to ``thumbnail_size`` square, ``(N, C, T, T)``.
             "statistics": a vector ``(N, K)`` that the network's ``measure`` takes from the whole picture, shrunk so
-            that its longer side is at most ``thumbnail_size``.
+            that its longer side is at most ``thumbnail_size``. "picture": all of it, so that a tile can only be near;
+            ``forward`` has no second argument, and the brightness of tiles is taken from the enhanced picture in small.
         thumbnail_size: T above.
         deterministic: False where the result depends on random numbers (then an explicit generator is taken).
         default_steps: sampling steps of an iterative method, else None.
@@ -47,7 +48,7 @@ class Properties:
     size_multiple: int = 1
     minimum_size: int = 1
     receptive_field: int = 0
-    context: Literal["none", "thumbnail", "statistics"] = "none"
+    context: Literal["none", "thumbnail", "statistics", "picture"] = "none"
     thumbnail_size: int = 0
     deterministic: bool = True
     default_steps: int | None = None

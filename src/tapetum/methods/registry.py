@@ -20,6 +20,7 @@ HOMES = {
     "twilight": "tapetum.methods.twilight:METHOD",
     "retinexformer": "tapetum.methods.retinexformer:METHOD",
     "mst_plus_plus": "tapetum.methods.retinexformer:MST_PLUS_PLUS",
+    "mamballie": "tapetum.methods.mamballie:METHOD",
 }
 
 
