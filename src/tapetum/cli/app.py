@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tapetum import __version__
-from tapetum.cli import enhance, evaluate, export, info, models, train, weights
+from tapetum.cli import enhance, evaluate, export, info, models, recipe, train, weights
 from tapetum.cli.console import DONE, FAILED, STOPPED, USAGE, say, settings
 from tapetum.errors import TapetumError, UsageError
 
@@ -45,6 +45,7 @@ app.command("models")(models.models)
 app.add_typer(weights.app, name="weights")
 app.command("export")(export.export)
 app.command("train")(train.train)
+app.add_typer(recipe.app, name="recipe")
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 
