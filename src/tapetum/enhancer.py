@@ -52,7 +52,9 @@ class Enhancer:
         weights: a file of weights for a method or a bundled model's design (safetensors, or a published ``.pth``).
         engine: "auto", "onnx" or "torch".
         memory: most bytes of working memory, beside the picture itself and its result: a number, or "800MB", "1.5GB".
-            None: a quarter of what is free on the device.
+            None: a quarter of what is free on the device. A budget that the smallest tiles exceed is said in a
+            warning. Pictures of other types than uint8, uint16 and float32 within 0..1 are copied into one of these
+            first, and colours are put together with transparency at last, which the budget does not count.
         tile: tiles have at most ``tile`` x ``tile`` pixels. None: as large as the memory allows.
         strength: 1 is the model's result, 0 the picture as it was; between, both are mixed in linear light.
         bfloat16, channels_last, compile: of the PyTorch engine (:class:`tapetum.engines.torch.TorchEngine`).
@@ -161,8 +163,8 @@ class Enhancer:
                 return grid
             if limit <= smallest:
                 if self._memory is not None:
-                    told = f"{budget / 1e6:.2g} MB of memory are too little: the smallest tiles need"
-                    warnings.warn(f"{told} {needed / 1e6:.2g} MB", TapetumWarning, stacklevel=2)
+                    told = f"{_megabytes(budget)} of memory are too little: the smallest tiles need"
+                    warnings.warn(f"{told} {_megabytes(needed)}", TapetumWarning, stacklevel=2)
                 return grid
             limit = max(limit * 0.8, smallest)
 
@@ -320,6 +322,10 @@ def parse_memory(memory: int | float | str) -> int:
     if not 1 <= value < math.inf:
         raise UsageError(f"memory must be at least one byte, and finite, got {text!r}")
     return int(value)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _working_memory(grid: Grid, bytes_per_pixel: int) -> int:

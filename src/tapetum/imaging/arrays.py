@@ -46,14 +46,21 @@ def _open_picture(picture: Picture) -> tuple[list[np.ndarray], Rewrap]:
     pixels = picture.pixels
     if pixels.dtype.kind != "f":
         return [pixels], lambda results: picture.with_pixels(results[0])
-    _check_finite(pixels)
-    if np.count_nonzero(pixels > 1) > pixels.size / 2:
+    lowest, highest = _finite_range(pixels)
+    if lowest >= 0 and highest <= 1:
+        return [pixels], lambda results: picture.with_pixels(results[0])
+    if highest > 1 and np.count_nonzero(pixels > 1) > pixels.size / 2:
         raise InputError(
-            f"most samples are above 1 (up to {pixels.max():g}): a float picture must have 0 for black and 1 for white"
+            f"most samples are above 1 (up to {highest:g}): a float picture must have 0 for black and 1 for white"
         )
-    inside = np.clip(pixels, 0, 1)
-    # highlights of a picture of high dynamic range lie above white: by as much as before, so that none is lost
-    return [inside], lambda results: picture.with_pixels(results[0] + (pixels - inside))
+
+    def rewrap(results: list[np.ndarray]) -> Picture:
+        # highlights of a picture of high dynamic range lie above white: by as much as before, so that none is lost
+        for result, row in zip(results[0], pixels, strict=True):
+            result += row - np.clip(row, 0, 1)
+        return picture.with_pixels(results[0])
+
+    return [np.clip(pixels, 0, 1)], rewrap
 
 
 def _open_array(array: np.ndarray) -> tuple[list[np.ndarray], Rewrap]:
@@ -122,18 +129,21 @@ def _open_pil(image: Any) -> tuple[list[np.ndarray], Rewrap]:
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "f":
-        _check_finite(pixels)
-        low, high = float(pixels.min()), float(pixels.max())
-        if low < -_SLACK or high > 1 + _SLACK:
+        lowest, highest = _finite_range(pixels)
+        if lowest < -_SLACK or highest > 1 + _SLACK:
             raise InputError(
-                f"a floating image must have values from 0 to 1, got {low:g} to {high:g}: divide them first"
+                f"a floating image must have values from 0 to 1, got {lowest:g} to {highest:g}: divide them first"
             )
-        return np.clip(pixels, 0, 1).astype(np.float32, copy=False)
+        # copied only where need be: the caller's memory may be full of this picture
+        pixels = pixels if lowest >= 0 and highest <= 1 else np.clip(pixels, 0, 1)
+        return pixels.astype(np.float32, copy=False)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise UsageError(f"an image must be uint8, uint16 or floating in 0..1, got {pixels.dtype}: convert it first")
     return pixels
 
 
-def _check_finite(pixels: np.ndarray) -> None:
-    if not np.isfinite(pixels.min()) or not np.isfinite(pixels.max()):
+def _finite_range(pixels: np.ndarray) -> tuple[float, float]:
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise InputError("the image holds values that are no numbers (NaN or infinity)")
+    return lowest, highest

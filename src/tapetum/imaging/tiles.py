@@ -90,8 +90,8 @@ def cut(pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.
     the edge repeated where the picture is too small to be reflected. Returns ``(height, width, C)``."""
     if top + height <= pixels.shape[0] and left + width <= pixels.shape[1]:
         return pixels[top : top + height, left : left + width]
-    rows = _reflected(pixels.shape[0], top + height)[top:]
-    columns = _reflected(pixels.shape[1], left + width)[left:]
+    rows = _reflected(pixels.shape[0], top, top + height)
+    columns = _reflected(pixels.shape[1], left, left + width)
     return pixels[rows[:, None], columns]
 
 
@@ -174,11 +174,11 @@ def _starts(length: int, side: int, count: int, multiple: int) -> tuple[int, ...
     return tuple(_round_down(i * (length - side) // (count - 1), multiple) for i in range(count))
 
 
-def _reflected(size: int, padded: int) -> np.ndarray:
-    index = np.arange(padded)
-    more = padded - size
-    if more > 0:
-        index[size:] = size - 2 - np.arange(more) if more < size else size - 1
+def _reflected(size: int, first: int, end: int) -> np.ndarray:
+    """Which of ``size`` samples stand at the places ``first`` to ``end``, of which some lie past the last sample."""
+    index = np.arange(first, end)
+    outside = index >= size
+    index[outside] = 2 * (size - 1) - index[outside] if end - size < size else size - 1
     return index
 
 
