@@ -1,0 +1,103 @@
+"""Blocks of channels: how weights are laid out for the kernels, how kernels are called, how blocks share the threads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tapetum.ops.selective_scan.cpu.compiling import compile_module, this_machine
+from tapetum.ops.selective_scan.cpu.kernels import BACKWARD_FIELDS, FORWARD_FIELDS, Variant, build
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The compiled loops of one variant: called with their fields by name, where a missing one is 0."""
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+
+
+@cache
+def kernels(variant: Variant) -> Kernels:
+    target = this_machine()
+    find = compile_module(build(variant, target.width), target)
+    return Kernels(_by_name(find("forward"), FORWARD_FIELDS), _by_name(find("backward"), BACKWARD_FIELDS))
+
+
+def _by_name(function: Callable[[Any], None], fields: tuple[str, ...]) -> Callable[..., None]:
+    kind = ctypes.c_int64 * len(fields)
+
+    def call(values: Mapping[str, int]) -> None:
+        function(kind(*(values.get(name, 0) for name in fields)))
+
+    return call
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Channels of ``groups`` groups, cut into blocks of ``width`` that do not cross a group; the last may be short."""
+
+    groups: int
+    per_group: int
+    width: int
+
+    @property
+    def per_group_count(self) -> int:
+        return -(-self.per_group // self.width)
+
+    @property
+    def count(self) -> int:
+        return self.groups * self.per_group_count
+
+    def channels(self, block: int) -> tuple[int, int]:
+        """First channel and how many."""
+        group, index = divmod(block, self.per_group_count)
+        first = index * self.width
+        return group * self.per_group + first, min(self.width, self.per_group - first)
+
+    def pack(self, weights: Tensor) -> Tensor:
+        """``(M, ...) -> (blocks, ..., width)``, zeros where a block is short."""
+        grouped = weights.unflatten(0, (self.groups, self.per_group)).movedim(1, -1)
+        padded = F.pad(grouped, (0, self.per_group_count * self.width - self.per_group))
+        return padded.unflatten(-1, (-1, self.width)).movedim(-2, 1).flatten(0, 1).contiguous()
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """``(blocks, ..., width) -> (M, ...)``"""
+        grouped = packed.unflatten(0, (self.groups, -1)).movedim(1, -2).flatten(-2)
+        return grouped[..., : self.per_group].movedim(-1, 1).flatten(0, 1).contiguous()
+
+
+def address(tensor: Tensor, *index: int) -> int:
+    """Of the element at the (leading) index."""
+    steps = sum(i * stride for i, stride in zip(index, tensor.stride(), strict=False))
+    return tensor.data_ptr() + FLOAT_BYTES * steps
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Callable[[Callable[[Any], None], Iterable[Any]], None]]:
+    """A function that calls another one on each of some things, on as many threads as torch uses (``jobs`` at most).
+
+    The kernels run without Python's lock. Made anew for each operator: threads do not survive a fork.
+    """
+    threads = min(torch.get_num_threads(), jobs)
+    if threads <= 1:
+        yield lambda call, things: [call(thing) for thing in things] and None
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="selective-scan") as pool:
+
+        def share(call: Callable[[Any], None], things: Iterable[Any]) -> None:
+            for _ in pool.map(call, things):  # taking the results raises what a call raised
+                pass
+
+        yield share

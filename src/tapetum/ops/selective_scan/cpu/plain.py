@@ -1,0 +1,158 @@
+"""The selective scan of sequences ``(batch, M, L)``. Signatures as in ``reference.py``."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernels, workers
+from tapetum.ops.selective_scan.cpu.compiling import this_machine
+from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
+from tapetum.ops.selective_scan.reference import CHUNK
+
+# B and C are put in order, and their gradients summed over blocks, for so many steps at a time (multiples of CHUNK)
+STRETCH = 16 * CHUNK
+STRETCH_BACK = 8 * CHUNK
+
+
+class _Scan:
+    """What forward and backward share."""
+
+    def __init__(
+        self,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None,
+        delta_bias: Tensor | None,
+        delta_softplus: bool,
+        kept: Tensor | None,
+    ) -> None:
+        self.batch, channels, self.length = u.shape
+        self.groups, self.states = B.shape[1:3]
+        self.u, self.delta, self.B, self.C = u, delta, B, C
+        self.blocks = Blocks(self.groups, channels // self.groups, this_machine().width)
+        self.kernels = kernels(Variant(False, delta_softplus, self.states % BLOCK))
+        zeros = u.new_zeros(channels)
+        self.A = self.blocks.pack(A * LOG2_E)
+        self.D = self.blocks.pack(zeros if D is None else D)
+        self.bias = self.blocks.pack(zeros if delta_bias is None else delta_bias)
+        self.kept = kept
+        self.items = list(product(range(self.batch), range(self.blocks.count)))
+
+    def rows(self, begin: int, end: int) -> Tensor:
+        """B and C of some steps side by side: ``(batch, G, steps, 2N)``."""
+        return torch.cat([self.B[..., begin:end], self.C[..., begin:end]], 2).transpose(2, 3).contiguous()
+
+    def fields(self, item: tuple[int, int], begin: int, end: int, rows: Tensor) -> dict[str, int]:
+        batch, block = item
+        first, lanes = self.blocks.channels(block)
+        given = {
+            "begin": begin,
+            "end": end,
+            "sign": 1,
+            "inner": self.length,
+            "inner_stride": 1,
+            "lanes": lanes,
+            "rows": address(rows, batch, block // self.blocks.per_group_count, -begin),
+            "rows_step": 2 * self.states,
+            "states": self.states,
+            "A": address(self.A, block),
+            "D": address(self.D, block),
+            "bias": address(self.bias, block),
+            **_tensor("u", self.u, batch, first),
+            **_tensor("delta", self.delta, batch, first),
+        }
+        if self.kept is not None:
+            kept = address(self.kept, batch, 0, 0, first)
+            given |= {"kept": kept, "kept_chunk": self.kept.stride(1), "kept_state": self.kept.stride(2)}
+        return given
+
+
+def _tensor(name: str, tensor: Tensor, batch: int, first: int) -> dict[str, int]:
+    _, channel, step = tensor.stride()
+    return {name: address(tensor, batch, first), f"{name}_channel": channel, f"{name}_step": step}
+
+
+def forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    keep_states: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, channels, length = u.shape
+    states = A.shape[1]
+    kept = u.new_empty(batch, -(-length // CHUNK), states, channels) if keep_states else None
+    scan = _Scan(u, delta, A, B, C, D, delta_bias, delta_softplus, kept)
+    y = u.new_empty(u.shape)
+    h = u.new_zeros(batch, scan.blocks.count, states, scan.blocks.width)
+    with workers(len(scan.items)) as share:
+        for begin in range(0, length, STRETCH):
+            end = min(begin + STRETCH, length)
+            rows = scan.rows(begin, end)
+
+            def run(item: tuple[int, int], begin: int = begin, end: int = end, rows: Tensor = rows) -> None:
+                first, _ = scan.blocks.channels(item[1])
+                fields = scan.fields(item, begin, end, rows) | _tensor("y", y, item[0], first)
+                scan.kernels.forward(fields | {"h": address(h, *item)})
+
+            share(run, scan.items)
+    last = torch.stack([scan.blocks.unpack(one) for one in h]) if batch else u.new_empty(0, channels, states)
+    return y, last, u.new_empty(0) if kept is None else kept
+
+
+def backward(
+    grad: Tensor,
+    states: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    scan = _Scan(u, delta, A, B, C, D, delta_bias, delta_softplus, states)
+    blocks, batch, length = scan.blocks, scan.batch, scan.length
+    grad_u, grad_delta, grad_B, grad_C = (t.new_empty(t.shape) for t in (u, delta, B, C))
+    carried = u.new_zeros(batch, blocks.count, scan.states, blocks.width)
+    grad_A = torch.zeros_like(carried)
+    grad_D, grad_bias = grad_A.new_zeros(2, batch, blocks.count, blocks.width)
+    half = -(-scan.states // QUAD) * QUAD
+    grad_rows = u.new_empty(batch, blocks.count, min(STRETCH_BACK, length), 2, half)
+    with workers(len(scan.items)) as share:
+        for begin in reversed(range(0, length, STRETCH_BACK)):
+            end = min(begin + STRETCH_BACK, length)
+            rows = scan.rows(begin, end)
+
+            def run(item: tuple[int, int], begin: int = begin, end: int = end, rows: Tensor = rows) -> None:
+                first, _ = blocks.channels(item[1])
+                fields = scan.fields(item, begin, end, rows)
+                for name, tensor in (("grad", grad), ("grad_u", grad_u), ("grad_delta", grad_delta)):
+                    fields |= _tensor(name, tensor, item[0], first)
+                for name, tensor in (
+                    ("grad_rows", grad_rows),
+                    ("carried", carried),
+                    ("grad_A", grad_A),
+                    ("grad_D", grad_D),
+                    ("grad_bias", grad_bias),
+                ):
+                    fields[name] = address(tensor, *item)
+                scan.kernels.backward(fields | {"grad_rows_half": half})
+
+            share(run, scan.items)
+            total = grad_rows[:, :, : end - begin].unflatten(1, (scan.groups, -1)).sum(2)
+            grad_B[..., begin:end] = total[..., 0, : scan.states].transpose(2, 3)
+            grad_C[..., begin:end] = total[..., 1, : scan.states].transpose(2, 3)
+    of_A, of_D, of_bias = (blocks.unpack(t.sum(0)) for t in (grad_A, grad_D, grad_bias))
+    return grad_u, grad_delta, of_A, grad_B, grad_C, of_D, of_bias
