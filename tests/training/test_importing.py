@@ -236,6 +236,7 @@ def test_a_file_cannot_tell_dednet_from_retinexformer():
         (MAMBA, {"datasets__train__io_backend": {"type": "lmdb"}}, r"io_backend.type: .*not from lmdb"),
         (MAMBA, {"datasets__train__dataroot_lq": "data/other"}, r"Dataset_SIDImage reads .../short_sid2"),
         (MAMBA, {"datasets__train__dataroot_lq": ...}, r"dataroot_lq: must be a folder"),
+        (RETINEX, {"datasets__train__dataroot_lq": "data/LOLv1/Train/target"}, r"dataroot_lq: is dataroot_gt as well"),
         (MAMBA_LOL, {"datasets__train__dataroot_lq": ["a", "b"]}, r"as many folders as dataroot_gt \(1\)"),
         (MAMBA, {"datasets__train__task": "CAR"}, r"datasets.train.task: recipes know pairs"),
         (MAMBA, {"scale": 2}, r"scale: must be 1"),

@@ -116,6 +116,8 @@ def _layout(train: Options, kind: str, low: str, target: str, note: Note) -> tup
         elif low != str(folder / low_tail):
             continue
         return str(folder.parent), folder.name or ".", name
+    if low == target:
+        train.refuse("dataroot_lq", f"is dataroot_gt as well ({low}): there would be nothing to learn")
     if kind in CLIPS:
         wanted = " or ".join(f".../{low_tail} and .../{target_tail}" for _, low_tail, target_tail in known.values())
         train.refuse("dataroot_lq", f"{kind} reads {wanted} (dataroot_lq and dataroot_gt), got {low} and {target}")

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES, get_method, make_config
-from tapetum.training.importing.datasets import import_training_set
+from tapetum.training.importing.datasets import Note, import_training_set
 from tapetum.training.importing.options import Options, read_options
 from tapetum.training.importing.projects import IGNORED, PROJECTS, Network, Project
 from tapetum.training.importing.schedules import import_schedule
@@ -65,8 +65,8 @@ def import_options(path: str | Path, method: str | None = None) -> Imported:
         )
     _check_there(network, project)
     content = _Importer(options, project, network, note).recipe()
-    for place, value in options.unread():
-        note(place, _why_ignored(place, value, project))
+    for place in options.unread():
+        note(place, _why_ignored(place, project))
     try:
         Recipe.model_validate(content)
     except ValidationError as error:
@@ -99,7 +99,7 @@ def write_recipe(imported: Imported, source: str, target: Path) -> None:
         raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
 
 
-def _project(options: Options, method: str | None, note: Any) -> tuple[Project, Network]:
+def _project(options: Options, method: str | None, note: Note) -> tuple[Project, Network]:
     if "network_g" not in options:
         raise UsageError(f"{options.file}: has no network_g section, so it is no option file of the BasicSR kind")
     section = options.section("network_g")
@@ -127,7 +127,7 @@ def _check_there(network: Network, project: Project) -> None:
         )
 
 
-def _why_ignored(place: str, value: Any, project: Project) -> str:
+def _why_ignored(place: str, project: Project) -> str:
     place = re.sub(r"^datasets\.train_[^.]*", "datasets.train", place)
     if place.startswith("datasets.") and not place.startswith("datasets.train."):
         return "not used: validation pictures are split off the training set (hold_out), never the test set"
@@ -135,7 +135,7 @@ def _why_ignored(place: str, value: Any, project: Project) -> str:
         for key in (place, place.split(".")[0]):
             if key in table:
                 return f"ignored: {table[key]}"
-    return "unknown key: left out" if value is not None else "unknown key (null): left out"
+    return "unknown key: left out"
 
 
 def _plain(value: Any) -> Any:
@@ -148,7 +148,7 @@ def _plain(value: Any) -> Any:
 class _Importer:
     """Turns the sections of one option file into those of a recipe."""
 
-    def __init__(self, options: Options, project: Project, network: Network, note: Any) -> None:
+    def __init__(self, options: Options, project: Project, network: Network, note: Note) -> None:
         self.options = options
         self.project = project
         self.network = network

@@ -92,14 +92,14 @@ class Options:
             self.refuse(key, f"must be text, got {_shown(value)}")
         return value
 
-    def unread(self) -> list[tuple[str, Any]]:
-        """Place and value of every key that nobody took, in the order of the file."""
-        found: list[tuple[str, Any]] = []
-        for key, value in self._content.items():
+    def unread(self) -> list[str]:
+        """Place of every key that nobody took, in the order of the file."""
+        found: list[str] = []
+        for key in self._content:
             if key in self._sections:
                 found += self._sections[key].unread()
             elif key not in self._taken:
-                found.append((self.place(key), value))
+                found.append(self.place(key))
         return found
 
     def refuse_unread(self) -> None:

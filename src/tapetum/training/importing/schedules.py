@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tapetum.training.importing.datasets import Note
 from tapetum.training.importing.options import Options
 
 WITHOUT_CLASS = ("CosineAnnealingWarmupRestarts", "CosineAnnealingLRWithRestart")
 _FREE = ("LinearLR", "VibrateLR")  # these take any further key, and ignore it
 
 
-def import_schedule(
-    train: Options, known: tuple[str, ...], steps: int, note: Callable[[str, str], None]
-) -> dict[str, Any]:
+def import_schedule(train: Options, known: tuple[str, ...], steps: int, note: Note) -> dict[str, Any]:
     """The recipe's schedule.
 
     Args:
@@ -33,7 +32,7 @@ def import_schedule(
         section.refuse("type", f"unknown schedule {kind!r}, choose from {', '.join(known)}")
     result = _READERS[kind](section)
     if kind in _FREE:
-        for place, _ in section.unread():
+        for place in section.unread():
             note(place, f"ignored: {kind} takes no further options")
         for key in section.keys:
             section.take(key)
