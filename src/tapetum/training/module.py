@@ -63,6 +63,9 @@ class TrainingModule(pl.LightningModule):
         return warm_up(iteration, base, schedule.warmup, schedule.rate(iteration, base, self.recipe.run.steps))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # dropout and the like draw from torch's generator: anew for every step, so that a resumed training drops what
+        # it would have
+        torch.manual_seed(step_seed(self.recipe.run.seed, self.global_step, self.global_rank))
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate(self.global_step + 1)
 
@@ -122,6 +125,11 @@ class TrainingModule(pl.LightningModule):
         if plain:
             means["val/psnr"] = float(np.mean([v for k, v in plain.items() if k not in kept] or list(plain.values())))
         self.log_dict(means, sync_dist=True)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """For torch's generator in one step on one device."""
+    return int(np.random.SeedSequence([abs(seed), step, rank]).generate_state(1)[0])
 
 
 def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
