@@ -27,7 +27,7 @@ DROPOUT = 0.1
 DIRECTIONS = 4
 _SCALES = (1, 2, 4, 4, 2, 1)  # of the six groups: widths are nf times these, sides divided by them
 _BLOCK_RADIUS = 5  # one block, the scan left out: 1 in LESSM, then 1 + 2 + 1 in IRSK
-_ENDS_RADIUS = 29  # the layers between the groups, to the outside rounded
+_ENDS_RADIUS = 20  # the layers between the groups, and the grid of 4
 
 
 @dataclass(frozen=True)
