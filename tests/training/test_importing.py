@@ -221,6 +221,7 @@ def test_a_file_cannot_tell_dednet_from_retinexformer():
         (MAMBA, {"train__optim_g__type": "AdamW"}, r"unknown optimiser 'AdamW', choose from Adam$"),
         (MAMBA, {"train__optim_g__lr": ...}, r"train.optim_g.lr: is missing"),
         (MAMBA, {"train__optim_g__lr": "fast"}, r"train.optim_g.lr: must be a number, got 'fast'"),
+        (MAMBA, {"train__optim_g__lr": float("nan")}, r"train.optim_g.lr: must be a number, got nan"),
         (MAMBA, {"train__optim_g": 3}, r"train.optim_g: must be a section of keys and values, got 3"),
         (MAMBA, {"train__total_iter": 1.5}, r"train.total_iter: must be a whole number, got 1.5"),
         (MAMBA, {"train__total_iter": 0}, r"no valid recipe: run.steps: .*greater than or equal to 1, got 0"),
@@ -432,6 +433,15 @@ def test_the_command_writes_beside_the_file_and_nothing_when_it_refuses(tapetum,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.yaml", "bad.yml"]
     failed = tapetum("recipe", "import", path, "-o", tmp_path / "absent" / "out.yaml")
     assert (failed.code, len(failed.errors)) == (2, 1)
+
+
+def test_the_command_never_replaces_the_option_file(tapetum, tmp_path):
+    path = tmp_path / "options.yaml"
+    path.write_bytes((FILES / "mamballie" / "SMID.yml").read_bytes())
+    before = path.read_bytes()
+    result = tapetum("recipe", "import", path, "--overwrite")
+    assert (result.code, path.read_bytes()) == (2, before)
+    assert "is the option file itself: -o OUT" in result.err
 
 
 def test_the_recipes_are_listed(tapetum):

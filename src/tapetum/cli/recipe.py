@@ -40,6 +40,8 @@ def import_(
 ) -> None:
     """Turn an option file of MambaLLIE, Retinexformer or DED-Net into a recipe; says what has no effect."""
     target = output or file.with_suffix(".yaml")
+    if target.exists() and target.resolve() == file.resolve():
+        raise UsageError(f"{printable(target)} is the option file itself: -o OUT writes another")
     if target.exists() and not overwrite:
         raise UsageError(f"{printable(target)} exists: --overwrite replaces it, -o OUT writes another")
     require("pydantic", "torch", "importing recipes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,11 +116,12 @@ class Options:
 
     def _number(self, key: str, value: Any) -> float:
         try:
-            if isinstance(value, bool):
-                raise TypeError
-            return float(value)
-        except (TypeError, ValueError):
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
             self.refuse(key, f"must be a number, got {_shown(value)}")
+        return number
 
     def _whole(self, key: str, value: Any) -> int:
         number = self._number(key, value)
