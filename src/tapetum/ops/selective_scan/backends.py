@@ -44,6 +44,12 @@ def choose(backend: str, device: torch.device, dtype: torch.dtype) -> ModuleType
     return module
 
 
+@torch.compiler.assume_constant_result
+def is_fused(backend: str, device: str, dtype: torch.dtype) -> bool:
+    """Whether the back end that computes has a cross scan of its own. Raises what :func:`choose` raises."""
+    return hasattr(choose(backend, torch.device(device), dtype), "cross_forward")
+
+
 def _automatic(device: str, dtype: torch.dtype) -> ModuleType:
     name = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
     if dtype == torch.float64:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from tapetum.errors import UsageError
 from tapetum.ops.selective_scan import operators, unfused
+from tapetum.ops.selective_scan.backends import is_fused
 
 
 def selective_scan(
@@ -92,13 +95,20 @@ def cross_selective_scan(
     _check_cross(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A_logs, Ds)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
 
-    def scan(*tensors: Any) -> Any:
-        return selective_scan(*tensors, backend=backend)
-
     with torch.autocast(x.device.type, enabled=False):
         weights = [t.to(wide) for t in (x_proj_weight, dt_projs_weight, dt_projs_bias)]
-        A = -torch.exp(A_logs.to(wide))
-        return unfused.cross_selective_scan(x.to(wide), *weights, A, Ds.to(wide), scan).to(x.dtype)
+        tensors: list[Any] = [x.to(wide), *weights, -torch.exp(A_logs.to(wide)), Ds.to(wide)]
+        if is_fused(backend, x.device.type, wide):
+            y, _ = operators.cross_selective_scan(*tensors, _needs_gradient(tensors), backend)
+        else:
+            y = unfused.cross_selective_scan(*tensors, partial(_scan, backend=backend))
+    return y.to(x.dtype)
+
+
+def _scan(*tensors: Any, backend: str) -> Tensor:
+    y = selective_scan(*tensors, backend=backend)
+    assert isinstance(y, Tensor)
+    return y
 
 
 def _needs_gradient(tensors: list[Tensor | None]) -> bool:
@@ -168,7 +178,7 @@ def _check_cross(
     _check_shapes("cross selective scan", named, expected)
 
 
-def _check_kinds(named: dict[str, Tensor | None]) -> None:
+def _check_kinds(named: Mapping[str, Tensor | None]) -> None:
     first = next(iter(named.values()))
     for name, tensor in named.items():
         if tensor is None:
@@ -186,7 +196,7 @@ def _check_rank(name: str, tensor: Tensor, shape: str) -> None:
         raise UsageError(f"selective scan: {name} must be {shape}, got {tuple(tensor.shape)}")
 
 
-def _check_shapes(what: str, named: dict[str, Tensor | None], expected: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(what: str, named: Mapping[str, Tensor | None], expected: dict[str, tuple[int, ...]]) -> None:
     for name, shape in expected.items():
         tensor = named[name]
         if tensor is not None and tuple(tensor.shape) != shape:

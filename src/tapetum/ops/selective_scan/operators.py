@@ -98,3 +98,85 @@ def _gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
 
 
 selective_scan.register_autograd(_gradients, setup_context=_keep_for_backward)
+
+
+_CROSS_ARGUMENTS = "Tensor x, Tensor x_proj_weight, Tensor dt_projs_weight, Tensor dt_projs_bias, Tensor A, Tensor Ds, "
+
+
+def _cross_forward(
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    Ds: Tensor,
+    keep_states: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    module = choose(backend, x.device, x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        return module.cross_forward(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds, keep_states)
+
+
+def _cross_forward_fake(x: Tensor, x_proj_weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    batch, channels, height, width = x.shape
+    A, keep_states = rest[2], rest[-2]
+    chunks = (height * width + CHUNK - 1) // CHUNK
+    states = x.new_empty(batch, chunks, A.shape[1], 4 * channels) if keep_states else x.new_empty(0)
+    return _channels_last_like(x), states
+
+
+def _channels_last_like(x: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    return x.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _cross_backward(
+    grad: Tensor,
+    states: Tensor,
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    Ds: Tensor,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    module = choose(backend, x.device, x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        return module.cross_backward(grad, states, x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
+
+
+def _cross_backward_fake(grad: Tensor, states: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return (_channels_last_like(x), *(t.new_empty(t.shape) for t in rest[:-1]))
+
+
+cross_selective_scan = torch.library.custom_op(
+    "tapetum::cross_selective_scan",
+    _cross_forward,
+    mutates_args=(),
+    schema=f"({_CROSS_ARGUMENTS} bool keep_states, str backend) -> (Tensor, Tensor)",
+)
+cross_selective_scan.register_fake(_cross_forward_fake)
+
+cross_selective_scan_backward = torch.library.custom_op(
+    "tapetum::cross_selective_scan_backward",
+    _cross_backward,
+    mutates_args=(),
+    schema=f"(Tensor grad, Tensor states, {_CROSS_ARGUMENTS} str backend) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+cross_selective_scan_backward.register_fake(_cross_backward_fake)
+
+
+def _keep_for_cross_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, _, ctx.backend = inputs
+    ctx.save_for_backward(output[1], *tensors)
+
+
+def _cross_gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    states, *tensors = ctx.saved_tensors
+    return (*cross_selective_scan_backward(grad, states, *tensors, ctx.backend), None, None)
+
+
+cross_selective_scan.register_autograd(_cross_gradients, setup_context=_keep_for_cross_backward)

@@ -1,8 +1,9 @@
-"""The selective scan on ordinary processors: LLVM IR that this folder writes, made into machine code for the processor at
-hand by llvmlite when it is first needed. Float32, threads, no compiler.
+"""The selective scan on ordinary processors, in float32 and on all threads, on machines without a compiler:
+LLVM IR that this folder writes, made into machine code by llvmlite when it is first needed.
 """
 
 from tapetum.ops.selective_scan.cpu.compiling import prepare
+from tapetum.ops.selective_scan.cpu.cross import cross_backward, cross_forward
 from tapetum.ops.selective_scan.cpu.plain import backward, forward
 
-__all__ = ["backward", "forward", "prepare"]
+__all__ = ["backward", "cross_backward", "cross_forward", "forward", "prepare"]

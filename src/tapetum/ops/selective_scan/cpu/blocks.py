@@ -1,4 +1,4 @@
-"""Blocks of channels: how weights are laid out for the kernels, how kernels are called, how blocks share the threads."""
+"""Blocks of channels: how weights are laid out for the kernels, how kernels are called and share the threads."""
 
 from __future__ import annotations
 

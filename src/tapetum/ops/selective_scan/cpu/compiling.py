@@ -1,4 +1,4 @@
-"""From LLVM IR to a function that can be called, for this processor or a named one. No compiler needed: llvmlite has it."""
+"""From LLVM IR to a function that can be called, for this processor or a named one. llvmlite brings what it takes."""
 
 from __future__ import annotations
 

@@ -114,6 +114,17 @@ class Function:
         mask = ir.Constant(ir.VectorType(INT32, len(lanes)), list(lanes))
         return Value(self, self.builder.shuffle_vector(a.raw, b.raw, mask))
 
+    def transposed(self, rows: Sequence[Value]) -> list[Value]:
+        """``width`` vectors to the vectors of their first, second, ... lanes."""
+        half = self.width // 2
+        low = [i // 2 + self.width * (i % 2) for i in range(self.width)]
+        high = [half + i for i in low]
+        rows = list(rows)
+        for _ in range(half.bit_length()):  # each round interleaves the two halves; log2(width) of them turn the square
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
+            rows = [self.shuffle(a, b, lanes) for a, b in pairs for lanes in (low, high)]
+        return rows
+
     def fma(self, a: Any, b: Any, c: Any) -> Value:
         """``a * b + c``, fused where the processor can."""
         a, b, c = (self.value(x, self.vector) for x in (a, b, c))

@@ -19,6 +19,7 @@ from tapetum.ops.selective_scan.cpu.emit import INT, Function, Value
 from tapetum.ops.selective_scan.reference import CHUNK
 
 BLOCK = 8
+SCATTERED, SIDE_BY_SIDE, STEPS_SIDE_BY_SIDE = range(3)
 QUAD = 4  # gradients of B and C are written for this many states at a time
 
 _COMMON = (
@@ -103,44 +104,68 @@ class _Kernel:
         """Of the block's channels into ``tile`` (steps, width)."""
         f, width = self.f, self.width
         source, channel, step = f.pointer(name), f.argument(f"{name}_channel"), f.argument(f"{name}_step")
-        side_by_side = f.variable(INT, 0)
-        with f.where(channel, "==", 1), f.where(self.lanes, "==", width):
-            side_by_side(1)
-        with f.where(side_by_side(), "==", 1), f.loop(0, count) as t:
+        way = self.way_through_memory(channel, step)
+        with f.where(way, "==", SIDE_BY_SIDE), f.loop(0, count) as t:
             f.store(f.load(source, f.load_int(self.pixels, t) * step), tile, t * width)
-        with f.where(side_by_side(), "==", 0):
-            with f.loop(0, count) as t:
+        squares = self.squares(way, count)
+        with f.loop(0, squares, width) as t:
+            start = f.at(source, f.load_int(self.pixels, t))
+            for k, x in enumerate(f.transposed([f.load(start, channel * lane) for lane in range(width)])):
+                f.store(x, tile, (t + k) * width)
+        with f.where(way, "!=", SIDE_BY_SIDE):
+            with f.loop(squares, count) as t:
                 f.store(f.value(0.0, f.vector), tile, t * width)
             with f.loop(0, self.lanes) as lane:
                 start = f.at(source, lane * channel)
-                with f.loop(0, count) as t:
+                with f.loop(squares, count) as t:
                     x = f.load_float(start, f.load_int(self.pixels, t) * step)
                     f.store(x, tile, t * width + lane)
-
-    def write(self) -> None:
-        raise NotImplementedError
 
     def write_tile(self, name: str, tile: Value, count: Value, add: bool, local: Value | None = None) -> None:
         """The tile's lanes to memory; ``local``: at the step's number from there, not at its pixel."""
         f, width = self.f, self.width
         target, channel, step = f.pointer(name), f.argument(f"{name}_channel"), f.argument(f"{name}_step")
+        way = self.way_through_memory(channel, step)
 
         def place(t: Value) -> Value:
             return (f.load_int(self.pixels, t) if local is None else local + t) * step
 
-        side_by_side = f.variable(INT, 0)
-        with f.where(channel, "==", 1), f.where(self.lanes, "==", width):
-            side_by_side(1)
-        with f.where(side_by_side(), "==", 1), f.loop(0, count) as t:
+        with f.where(way, "==", SIDE_BY_SIDE), f.loop(0, count) as t:
             at = f.at(target, place(t))
             x = f.load(tile, t * width)
             f.store(x + f.load(at) if add else x, at)
-        with f.where(side_by_side(), "==", 0), f.loop(0, self.lanes) as lane:
+        squares = self.squares(way, count)
+        with f.loop(0, squares, width) as t:
+            start = f.at(target, f.load_int(self.pixels, t))
+            for lane, x in enumerate(f.transposed([f.load(tile, (t + k) * width) for k in range(width)])):
+                f.store(x, start, channel * lane)
+        with f.where(way, "!=", SIDE_BY_SIDE), f.loop(0, self.lanes) as lane:
             start = f.at(target, lane * channel)
-            with f.loop(0, count) as t:
+            with f.loop(squares, count) as t:
                 at = f.at(start, place(t))
                 x = f.load_float(tile, t * width + lane)
                 f.store(x + f.load_float(at) if add else x, at)
+
+    def way_through_memory(self, channel: Value, step: Value) -> Value:
+        """How a full block lies there: its channels side by side, its steps side by side, or neither."""
+        f = self.f
+        way = f.variable(INT, SCATTERED)
+        with f.where(self.lanes, "==", self.width):
+            if not self.variant.low_rank:  # only there are the pixels of a chunk always consecutive
+                with f.where(step, "==", 1):
+                    way(STEPS_SIDE_BY_SIDE)
+            with f.where(channel, "==", 1):
+                way(SIDE_BY_SIDE)
+        return way()
+
+    def squares(self, way: Value, count: Value) -> Value:
+        """How many steps of the chunk can be turned in squares of (width, width)."""
+        f = self.f
+        steps = f.variable(INT, 0)
+        if not self.variant.low_rank:
+            with f.where(way, "==", STEPS_SIDE_BY_SIDE):
+                steps(count - count % self.width)
+        return steps()
 
     def find_steps(self, count: Value) -> None:
         """u, δ + bias, Δ and Δ u of the chunk."""

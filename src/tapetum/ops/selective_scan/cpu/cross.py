@@ -1,0 +1,189 @@
+"""The four-direction selective scan of a picture ``(batch, E, H, W)``, fused.
+
+The picture and the projections of all four directions lie channels last, in picture order; the kernels find the pixels
+of a direction by arithmetic, form the step sizes and add their results to one picture. The definition is
+``unfused.py``; arguments as there, A negative.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernels, workers
+from tapetum.ops.selective_scan.cpu.compiling import this_machine
+from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
+from tapetum.ops.selective_scan.reference import CHUNK
+
+STRETCH_BACK = 8 * CHUNK  # steps after which the blocks' shares of the gradients are summed
+DIRECTIONS = (0, 2, 1, 3)  # in the order in which their results are added
+
+
+class _Item(NamedTuple):
+    batch: int
+    block: int
+
+
+class _CrossScan:
+    """What forward and backward share."""
+
+    def __init__(
+        self, x: Tensor, x_proj_weight: Tensor, dt_projs_weight: Tensor, dt_projs_bias: Tensor, A: Tensor, Ds: Tensor
+    ) -> None:
+        self.batch, self.channels, self.height, self.width = x.shape
+        self.length = self.height * self.width
+        self.rank, self.states = dt_projs_weight.shape[2], A.shape[1]
+        self.row = self.rank + 2 * self.states
+        self.pixels = _channels_last(x)
+        self.projection = x_proj_weight.reshape(4 * self.row, self.channels)
+        # per pixel, of each direction: δ_low, B, C
+        self.rows = torch.matmul(self.pixels, self.projection.t())
+        self.blocks = Blocks(1, self.channels, this_machine().width)
+        self.kernels = kernels(Variant(True, True, self.states % BLOCK))
+        self.W_plain = dt_projs_weight
+        weights = (A * LOG2_E, Ds, dt_projs_bias.flatten(), dt_projs_weight.flatten(0, 1))
+        self.A, self.D, self.bias, self.W = (self.pack(w) for w in weights)
+        self.items = [_Item(*item) for item in product(range(self.batch), range(self.blocks.count))]
+
+    def pack(self, weights: Tensor) -> Tensor:
+        """``(4E, ...) -> (4, blocks, ..., width)``"""
+        return torch.stack([self.blocks.pack(of_direction) for of_direction in weights.unflatten(0, (4, -1))])
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """``(blocks, 4, ..., width) -> (4E, ...)``"""
+        return torch.cat([self.blocks.unpack(of_direction) for of_direction in packed.movedim(1, 0)])
+
+    def per_block(self, *shape: int) -> Tensor:
+        """Zeros ``(batch, blocks, ..., width)``."""
+        return self.pixels.new_zeros(self.batch, self.blocks.count, *shape, self.blocks.width)
+
+    def picture(self, pixels: Tensor) -> Tensor:
+        return pixels.view(self.batch, self.height, self.width, self.channels).permute(0, 3, 1, 2)
+
+    def fields(self, item: _Item, direction: int, begin: int, end: int, kept: Tensor | None) -> dict[str, int]:
+        first, lanes = self.blocks.channels(item.block)
+        by_columns, backwards = direction % 2 == 1, direction >= 2
+        given = {
+            "begin": begin,
+            "end": end,
+            "first": self.length - 1 if backwards else 0,
+            "sign": -1 if backwards else 1,
+            "inner": self.height if by_columns else self.length,
+            "inner_stride": self.width if by_columns else 1,
+            "outer_stride": 1,
+            "lanes": lanes,
+            "rows": address(self.rows, item.batch, 0, direction * self.row),
+            "rows_step": 4 * self.row,
+            "rank": self.rank,
+            "states": self.states,
+            "A": address(self.A, direction, item.block),
+            "D": address(self.D, direction, item.block),
+            "bias": address(self.bias, direction, item.block),
+            "W": address(self.W, direction, item.block),
+            **self.tensor("u", self.pixels, item),
+        }
+        if kept is not None:
+            place = address(kept, item.batch, 0, 0, direction * self.channels + first)
+            given |= {"kept": place, "kept_chunk": kept.stride(1), "kept_state": kept.stride(2)}
+        return given
+
+    def tensor(self, name: str, tensor: Tensor, item: _Item) -> dict[str, int]:
+        """The fields of a ``(batch, steps, E)`` tensor."""
+        first, _ = self.blocks.channels(item.block)
+        return {name: address(tensor, item.batch, 0, first), f"{name}_channel": 1, f"{name}_step": self.channels}
+
+    def pixels_of(self, direction: int, begin: int, end: int) -> Tensor:
+        """Which pixels the steps of a direction are."""
+        steps = torch.arange(begin, end)
+        if direction >= 2:
+            steps = self.length - 1 - steps
+        return steps % self.height * self.width + steps // self.height if direction % 2 else steps
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """``(batch, E, H, W) -> (batch, H*W, E)``, without a copy where the picture is in that order."""
+    return x.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
+
+
+def cross_forward(
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    Ds: Tensor,
+    keep_states: bool,
+) -> tuple[Tensor, Tensor]:
+    """``(batch, E, H, W)`` in the channels_last memory format, and the states before each chunk
+    ``(batch, chunks, N, 4E)`` or ``(0,)``."""
+    scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
+    chunks = -(-scan.length // CHUNK)
+    kept = x.new_empty(scan.batch, chunks, scan.states, 4 * scan.channels) if keep_states else None
+    y = torch.zeros_like(scan.pixels)
+    h = scan.per_block(4, scan.states)
+
+    def run(item: _Item) -> None:
+        for direction in DIRECTIONS:
+            fields = scan.fields(item, direction, 0, scan.length, kept) | scan.tensor("y", y, item)
+            scan.kernels.forward(fields | {"h": address(h, *item, direction)})
+
+    with workers(len(scan.items)) as share:
+        share(run, scan.items)
+    return scan.picture(y), x.new_empty(0) if kept is None else kept
+
+
+def cross_backward(
+    grad: Tensor,
+    states: Tensor,
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    Ds: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x (channels_last), x_proj_weight, dt_projs_weight, dt_projs_bias, A and Ds."""
+    scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
+    grad = _channels_last(grad)
+    grad_x, grad_rows, grad_W = (
+        torch.zeros_like(scan.pixels),
+        torch.empty_like(scan.rows),
+        torch.zeros_like(scan.W_plain),
+    )
+    # what the kernels add to: by block and direction
+    grad_A, grad_D, grad_bias = scan.per_block(4, scan.states), scan.per_block(4), scan.per_block(4)
+    carried = scan.per_block(4, scan.states)
+    # what they give for a stretch of steps
+    longest, half = min(STRETCH_BACK, scan.length), -(-scan.states // QUAD) * QUAD
+    shares = x.new_empty(scan.batch, scan.blocks.count, longest, 2, half)
+    grad_delta = x.new_empty(scan.batch, longest, scan.channels)
+
+    def run(item: _Item, direction: int, begin: int, end: int) -> None:
+        fields = scan.fields(item, direction, begin, end, states)
+        for name, tensor in (("grad", grad), ("grad_u", grad_x), ("grad_delta", grad_delta)):
+            fields |= scan.tensor(name, tensor, item)
+        fields |= {"grad_rows": address(shares, *item), "grad_rows_half": half}
+        for name, tensor in (("carried", carried), ("grad_A", grad_A), ("grad_D", grad_D), ("grad_bias", grad_bias)):
+            fields[name] = address(tensor, *item, direction)
+        scan.kernels.backward(fields)
+
+    with workers(len(scan.items)) as share:
+        for direction, begin in product(DIRECTIONS, reversed(range(0, scan.length, STRETCH_BACK))):
+            end = min(begin + STRETCH_BACK, scan.length)
+            share(partial(run, direction=direction, begin=begin, end=end), scan.items)
+            pixels = scan.pixels_of(direction, begin, end)
+            rows = slice(direction * scan.row, (direction + 1) * scan.row)
+            low = scan.rows[:, pixels, rows][..., : scan.rank]
+            of_delta = grad_delta[:, : end - begin]
+            of_B_and_C = shares[:, :, : end - begin, :, : scan.states].sum(1).flatten(2)
+            of_low = torch.matmul(of_delta, scan.W_plain[direction])
+            grad_rows[:, pixels, rows] = torch.cat([of_low, of_B_and_C], 2)
+            grad_W[direction] += torch.einsum("ble,blr->er", of_delta, low)
+    grad_x += torch.matmul(grad_rows, scan.projection)
+    grad_projection = torch.einsum("blc,ble->ce", grad_rows, scan.pixels).view(x_proj_weight.shape)
+    of_A, of_D, of_bias = (scan.unpack(t.sum(0)) for t in (grad_A, grad_D, grad_bias))
+    return scan.picture(grad_x), grad_projection, grad_W, of_bias.view(dt_projs_bias.shape), of_A, of_D
