@@ -128,6 +128,36 @@ def test_comparison(tmp_path, tapetum, doubler, save, dark):
     assert abs(right - np.minimum(dark[:24].astype(int) * 2, 255)).mean() < 4
 
 
+def test_a_missing_comparison_of_a_finished_picture_is_added(tmp_path, tapetum, doubler, save):
+    sources, folder = [save("a.png"), save("b.png")], tmp_path / "o"
+    command = ["enhance", *sources, "-o", folder, "--model", doubler]
+    assert tapetum(*command).code == 0
+    finished = (folder / "a.png").stat().st_mtime_ns
+    result = tapetum(*command, "--compare")
+    assert (result.code, files(folder)) == (0, ["a-compare.jpg", "a.png", "b-compare.jpg", "b.png"])
+    assert "2 skipped (they exist; --overwrite redoes them), 2 before/after pictures added" in result.err
+    assert (folder / "a.png").stat().st_mtime_ns == finished
+    added = pixels(folder / "a-compare.jpg")
+    assert tapetum(*command, "--compare", "--overwrite").code == 0
+    assert np.array_equal(added, pixels(folder / "a-compare.jpg")), "the same as one written with its picture"
+    (folder / "b-compare.jpg").unlink()
+    entries = tapetum(*command, "--compare", "--json").json["files"]
+    assert [(e["status"], "comparison" in e) for e in entries] == [("skipped", False), ("skipped", True)]
+    alone = ["enhance", sources[1], "-o", folder, "--model", doubler, "--compare"]
+    assert tapetum(*alone).err == f"skipped, it exists (--overwrite redoes it): {folder / 'b.png'}\n"
+    (folder / "b-compare.jpg").unlink()
+    assert tapetum(*alone).err.endswith(f"\nwritten: {folder / 'b-compare.jpg'}\n")
+
+
+def test_a_comparison_needs_a_whole_output_of_the_same_size(tmp_path, tapetum, doubler, save, dark):
+    source = save("a.png")
+    save("o/a.png", dark[:10])
+    result = tapetum("enhance", source, "-o", tmp_path / "o", "--compare", "--model", doubler)
+    assert result.code == 1
+    assert "has not the size of" in result.err
+    assert files(tmp_path / "o") == ["a.png"]
+
+
 def test_json_is_the_only_thing_on_stdout(tmp_path, tapetum, doubler, save):
     save("a.png")
     (tmp_path / "b.png").write_bytes(b"")

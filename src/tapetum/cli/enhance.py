@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tapetum.cli.batch import Job
     from tapetum.enhancer import Enhancer
+    from tapetum.imaging import Picture
 
 
 class Format(str, Enum):
@@ -77,6 +78,7 @@ def enhance(
     whole folder.
     """
     from tapetum.cli.batch import Naming, plan
+    from tapetum.imaging import MAX_PIXELS
 
     if not suffix or "/" in suffix or "\\" in suffix:
         raise UsageError(f"--suffix {suffix!r}: give some characters without a folder separator, such as -enhanced")
@@ -85,16 +87,24 @@ def enhance(
     summary = Summary()
     for text, error in unusable:
         summary.fail({"input": unicode(text), "output": None}, error)
-    todo = [job for job in jobs if overwrite or not exists(job.output)]
+    todo: list[Job] = []
+    uncompared: list[Job] = []
     for job in jobs:
-        if job not in todo:
+        if overwrite or not exists(job.output):
+            todo.append(job)
+        elif job.comparison and not exists(job.comparison):
+            uncompared.append(job)
+        else:
             summary.add(job, "skipped")
+    pixels = max_pixels or MAX_PIXELS
     begin = time.perf_counter()
     with warnings_as_lines():
         if todo:
             enhancer = make_enhancer(model, weights, device, memory, strength)
             summary.engine = enhancer.engine.name
-            run(todo, enhancer, summary, max_pixels, quality)
+            run("enhancing", todo, lambda job: do(job, enhancer, pixels, quality), summary, "done")
+        if uncompared and not summary.stopped:
+            run("comparing", uncompared, lambda job: compare_finished(job, pixels), summary, "skipped")
     summary.seconds = time.perf_counter() - begin
     if as_json:
         print_json(summary.as_dict())
@@ -108,19 +118,17 @@ def make_enhancer(model: str, weights: Path | None, device: str, memory: str | N
     return Enhancer(model, weights=weights, device=device, memory=memory, strength=strength)
 
 
-def run(
-    jobs: list[Job], enhancer: Enhancer, summary: Summary, max_pixels: int | None = None, quality: int | None = None
-) -> None:
+def run(title: str, jobs: list[Job], work: Callable[[Job], None], summary: Summary, status: str) -> None:
     """Every job; one that fails is noted and the next begins. Ctrl-C or SIGTERM ends it after the picture that is under
     way, a second one at once; files are whole or not there."""
     try:
         with interrupts_noted() as interrupted, progress_bar() as bar:
-            task = bar.add_task("enhancing", total=len(jobs))
+            task = bar.add_task(title, total=len(jobs))
             for job in jobs:
                 if interrupted():
                     raise KeyboardInterrupt
                 bar.update(task, description=printable(job.source.name))
-                run_one(job, enhancer, summary, max_pixels, quality)
+                run_one(job, work, summary, status)
                 bar.advance(task)
     except KeyboardInterrupt:
         summary.stopped = True
@@ -153,23 +161,23 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def run_one(job: Job, enhancer: Enhancer, summary: Summary, max_pixels: int | None, quality: int | None) -> None:
+def run_one(job: Job, work: Callable[[Job], None], summary: Summary, status: str) -> None:
     begin = time.perf_counter()
     try:
-        do(job, enhancer, max_pixels, quality)
+        work(job)
     except Exception as error:
         if not isinstance(error, TapetumError) and settings.debug:
             raise
         summary.fail({"input": unicode(job.source), "output": unicode(job.output)}, error)
     else:
-        summary.add(job, "done", time.perf_counter() - begin)
+        summary.add(job, status, time.perf_counter() - begin)
 
 
-def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None) -> None:
+def do(job: Job, enhancer: Enhancer, max_pixels: int, quality: int | None) -> None:
     from tapetum.errors import InputError
-    from tapetum.imaging import MAX_PIXELS, read_picture, write_picture
+    from tapetum.imaging import read_picture, write_picture
 
-    picture = read_picture(job.source, max_pixels=max_pixels or MAX_PIXELS)
+    picture = read_picture(job.source, max_pixels=max_pixels)
     try:
         enhanced = enhancer(picture)
     except InputError as error:
@@ -179,11 +187,28 @@ def do(job: Job, enhancer: Enhancer, max_pixels: int | None, quality: int | None
     except OSError as error:
         raise InputError(f"{job.output.parent}: cannot be made: {(error.strerror or str(error)).lower()}") from None
     if job.comparison:
-        from tapetum.imaging.comparison import side_by_side
-
-        write_picture(side_by_side({"before": picture.pixels, "after": enhanced.pixels}), job.comparison)
+        write_comparison(job.comparison, picture, enhanced)
     # Last: its presence says that the job is finished
     write_picture(enhanced, job.output, quality=quality)
+
+
+def compare_finished(job: Job, max_pixels: int) -> None:
+    """The before/after picture of an output that an earlier run has written."""
+    from tapetum.errors import InputError
+    from tapetum.imaging import read_picture
+
+    before, after = (read_picture(path, max_pixels=max_pixels) for path in (job.source, job.output))
+    if before.pixels.shape[:2] != after.pixels.shape[:2]:
+        raise InputError(f"{job.output}: has not the size of {job.source}: --overwrite makes it anew")
+    assert job.comparison
+    write_comparison(job.comparison, before, after)
+
+
+def write_comparison(path: Path, before: Picture, after: Picture) -> None:
+    from tapetum.imaging import write_picture
+    from tapetum.imaging.comparison import side_by_side
+
+    write_picture(side_by_side({"before": before.pixels, "after": after.pixels}), path)
 
 
 def exists(path: Path) -> bool:
@@ -221,7 +246,7 @@ class Summary:
 
     def add(self, job: Job, status: str, seconds: float | None = None) -> None:
         entry: dict[str, Any] = {"input": unicode(job.source), "output": unicode(job.output)}
-        if job.comparison and status == "done":
+        if job.comparison and seconds is not None:  # not where there was nothing to do
             entry["comparison"] = unicode(job.comparison)
         entry["status"] = status
         if seconds is not None:
@@ -263,8 +288,12 @@ class Summary:
                 if entry["status"] != "failed":
                     verb = "written" if entry["status"] == "done" else "skipped, it exists (--overwrite redoes it)"
                     say(f"{verb}: {entry['output']}")
+                    if entry["status"] == "skipped" and "comparison" in entry:
+                        say(f"written: {entry['comparison']}")
             return
         parts = [f"{done} done in {self.seconds:.1f} s"]
         parts += [f"{skipped} skipped (they exist; --overwrite redoes them)"] if skipped else []
+        compared = sum(entry["status"] == "skipped" and "comparison" in entry for entry in self.files)
+        parts += [f"{compared} before/after pictures added"] if compared else []
         parts += [f"{failed} failed"] if failed else []
         say(", ".join(parts))
