@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import WRITTEN, written_format
 from tapetum.imaging.picture import Picture
+from tapetum.imaging.replacing import replacing
 
 DEFAULT_QUALITY = 95
 _DEPTHS = {"jpeg": (8,), "png": (8, 16), "tiff": (8, 16, 32), "webp": (8,)}
@@ -56,11 +55,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         raise InputError(f"{path}: is a folder, not a name for a picture")
     image = _to_image(picture, container, path)
     options = _options(picture, container, quality or DEFAULT_QUALITY)
-    # Short, so that it fits wherever the final name does
-    temporary = path.parent / f".tapetum-{secrets.token_hex(8)}"
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
+        with replacing(path) as descriptor:
             target = pyvips.Target.new_to_descriptor(descriptor)
             try:
                 getattr(image, f"{container}save_target")(target, **options)
@@ -69,17 +65,10 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
                 raise
             if container == "tiff":
                 exif.scatter(picture.metadata.get("exif-data"), picture.metadata.get("iptc-data"), descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    except (pyvips.Error, OSError) as error:
         if isinstance(error, pyvips.Error):
             raise InputError(f"{path}: cannot be written: {vips.reason(error)}") from None
-        if isinstance(error, OSError):
-            raise InputError(f"{path}: cannot be written: {_os_reason(error, path)}") from None
-        raise
+        raise InputError(f"{path}: cannot be written: {_os_reason(error, path)}") from None
 
 
 def _os_reason(error: OSError, path: Path) -> str:
