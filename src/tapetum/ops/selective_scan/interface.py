@@ -95,18 +95,18 @@ def cross_selective_scan(
     _check_cross(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A_logs, Ds)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
 
-    with torch.autocast(x.device.type, enabled=False):
-        weights = [t.to(wide) for t in (x_proj_weight, dt_projs_weight, dt_projs_bias)]
-        tensors: list[Any] = [x.to(wide), *weights, -torch.exp(A_logs.to(wide)), Ds.to(wide)]
-        if is_fused(backend, x.device.type, wide):
-            y, _ = operators.cross_selective_scan(*tensors, _needs_gradient(tensors), backend)
-        else:
-            y = unfused.cross_selective_scan(*tensors, partial(_scan, backend=backend))
+    weights = [t.to(wide) for t in (x_proj_weight, dt_projs_weight, dt_projs_bias)]
+    tensors: list[Any] = [x.to(wide), *weights, -torch.exp(A_logs.to(wide)), Ds.to(wide)]
+    if is_fused(backend, x.device.type, wide):
+        y, _ = operators.cross_selective_scan(*tensors, _needs_gradient(tensors), backend)
+    else:
+        with torch.autocast(x.device.type, enabled=False):
+            y = unfused.cross_selective_scan(*tensors, scan=partial(_scan, backend=backend))
     return y.to(x.dtype)
 
 
-def _scan(*tensors: Any, backend: str) -> Tensor:
-    y = selective_scan(*tensors, backend=backend)
+def _scan(*arguments: Any, backend: str) -> Tensor:
+    y = selective_scan(*arguments, backend=backend)
     assert isinstance(y, Tensor)
     return y
 
@@ -131,8 +131,8 @@ def _check_selective_scan(
     _check_rank("A", A, "(M, N)")
     batch, channels, length = u.shape
     states = A.shape[1]
-    if states < 1:
-        raise UsageError("selective scan: A must be (M, N) with at least one state N")
+    if channels < 1 or states < 1:
+        raise UsageError(f"selective scan: A must be (M, N), M and N at least 1, got {tuple(A.shape)}")
     grouped = B.ndim == 4
     groups = B.shape[1] if grouped else 1
     if groups < 1 or channels % groups:

@@ -41,7 +41,7 @@ def forward(
     y = torch.cat(parts, -1) if parts else torch.zeros_like(u)
     if D is not None:
         y = y + D[:, None] * u
-    return y, state.clone(), torch.stack(kept, 1) if keep_states and kept else u.new_empty(0)
+    return y, state.clone(), _stacked(kept, state) if keep_states else u.new_empty(0)
 
 
 def backward(
@@ -97,6 +97,11 @@ def backward(
 
 def _chunks(length: int) -> list[slice]:
     return [slice(begin, min(begin + CHUNK, length)) for begin in range(0, length, CHUNK)]
+
+
+def _stacked(kept: list[Tensor], state: Tensor) -> Tensor:
+    batch, channels, states = state.shape
+    return torch.stack(kept, 1) if kept else state.new_empty(batch, 0, states, channels)
 
 
 def _step_sizes(delta: Tensor, delta_bias: Tensor | None, delta_softplus: bool) -> Tensor:

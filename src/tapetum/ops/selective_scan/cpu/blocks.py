@@ -14,32 +14,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tapetum.ops.selective_scan.cpu.compiling import compile_module, this_machine
-from tapetum.ops.selective_scan.cpu.kernels import BACKWARD_FIELDS, FORWARD_FIELDS, Variant, build
+from tapetum.ops.selective_scan.cpu.compiling import compile_function, this_machine
+from tapetum.ops.selective_scan.cpu.kernels import FIELDS, Variant, build
 
 FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The compiled loops of one variant: called with their fields by name, where a missing one is 0."""
-
-    forward: Callable[..., None]
-    backward: Callable[..., None]
-
-
 @cache
-def kernels(variant: Variant) -> Kernels:
+def kernel(name: str, variant: Variant) -> Callable[[Mapping[str, int]], None]:
+    """The compiled loop: called with its fields by name, where a missing one is 0."""
     target = this_machine()
-    find = compile_module(build(variant, target.width), target)
-    return Kernels(_by_name(find("forward"), FORWARD_FIELDS), _by_name(find("backward"), BACKWARD_FIELDS))
-
-
-def _by_name(function: Callable[[Any], None], fields: tuple[str, ...]) -> Callable[..., None]:
+    function = compile_function(build(name, variant, target.width), name, target)
+    fields = FIELDS[name]
     kind = ctypes.c_int64 * len(fields)
 
     def call(values: Mapping[str, int]) -> None:
-        function(kind(*(values.get(name, 0) for name in fields)))
+        function(kind(*(values.get(field, 0) for field in fields)))
 
     return call
 
@@ -92,7 +82,12 @@ def workers(jobs: int) -> Iterator[Callable[[Callable[[Any], None], Iterable[Any
     """
     threads = min(torch.get_num_threads(), jobs)
     if threads <= 1:
-        yield lambda call, things: [call(thing) for thing in things] and None
+
+        def one_by_one(call: Callable[[Any], None], things: Iterable[Any]) -> None:
+            for thing in things:
+                call(thing)
+
+        yield one_by_one
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="selective-scan") as pool:
 

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from llvmlite import binding, ir
 
@@ -21,7 +22,10 @@ class Target:
 
 def prepare() -> None:
     """Raises what is wrong where llvmlite cannot make code for this machine."""
-    compile_module(ir.Module(name="probe"), this_machine())
+    module = ir.Module(name="probe")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.PointerType()]), "probe")
+    ir.IRBuilder(function.append_basic_block()).ret_void()
+    compile_function(module, "probe", this_machine())(None)
 
 
 @cache
@@ -37,8 +41,8 @@ def this_machine() -> Target:
 _ENGINES: list[binding.ExecutionEngine] = []
 
 
-def compile_module(module: ir.Module, target: Target) -> Callable[[str], Callable[[int], None]]:
-    """Gives the functions of the module by name: each takes the address of its arguments and runs without the GIL."""
+def compile_function(module: ir.Module, name: str, target: Target) -> Callable[[Any], None]:
+    """A function of the module; it takes the address of its arguments and runs without Python's lock."""
     machine = _machine(target)
     module.triple = machine.triple
     parsed = binding.parse_assembly(str(module))
@@ -47,8 +51,7 @@ def compile_module(module: ir.Module, target: Target) -> Callable[[str], Callabl
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
     _ENGINES.append(engine)
-    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    return lambda name: signature(engine.get_function_address(name))
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address(name))
 
 
 def assembly(module: ir.Module, target: Target, triple: str | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernels, workers
+from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.compiling import this_machine
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK
@@ -43,8 +43,7 @@ class _CrossScan:
         # per pixel, of each direction: δ_low, B, C
         self.rows = torch.matmul(self.pixels, self.projection.t())
         self.blocks = Blocks(1, self.channels, this_machine().width)
-        self.kernels = kernels(Variant(True, True, self.states % BLOCK))
-        self.W_plain = dt_projs_weight
+        self.variant = Variant(True, True, self.states % BLOCK)
         weights = (A * LOG2_E, Ds, dt_projs_bias.flatten(), dt_projs_weight.flatten(0, 1))
         self.A, self.D, self.bias, self.W = (self.pack(w) for w in weights)
         self.items = [_Item(*item) for item in product(range(self.batch), range(self.blocks.count))]
@@ -126,10 +125,12 @@ def cross_forward(
     y = torch.zeros_like(scan.pixels)
     h = scan.per_block(4, scan.states)
 
+    call = kernel("forward", scan.variant)
+
     def run(item: _Item) -> None:
         for direction in DIRECTIONS:
             fields = scan.fields(item, direction, 0, scan.length, kept) | scan.tensor("y", y, item)
-            scan.kernels.forward(fields | {"h": address(h, *item, direction)})
+            call(fields | {"h": address(h, *item, direction)})
 
     with workers(len(scan.items)) as share:
         share(run, scan.items)
@@ -152,7 +153,7 @@ def cross_backward(
     grad_x, grad_rows, grad_W = (
         torch.zeros_like(scan.pixels),
         torch.empty_like(scan.rows),
-        torch.zeros_like(scan.W_plain),
+        torch.zeros_like(dt_projs_weight),
     )
     # what the kernels add to: by block and direction
     grad_A, grad_D, grad_bias = scan.per_block(4, scan.states), scan.per_block(4), scan.per_block(4)
@@ -162,6 +163,8 @@ def cross_backward(
     shares = x.new_empty(scan.batch, scan.blocks.count, longest, 2, half)
     grad_delta = x.new_empty(scan.batch, longest, scan.channels)
 
+    call = kernel("backward", scan.variant)
+
     def run(item: _Item, direction: int, begin: int, end: int) -> None:
         fields = scan.fields(item, direction, begin, end, states)
         for name, tensor in (("grad", grad), ("grad_u", grad_x), ("grad_delta", grad_delta)):
@@ -169,7 +172,7 @@ def cross_backward(
         fields |= {"grad_rows": address(shares, *item), "grad_rows_half": half}
         for name, tensor in (("carried", carried), ("grad_A", grad_A), ("grad_D", grad_D), ("grad_bias", grad_bias)):
             fields[name] = address(tensor, *item, direction)
-        scan.kernels.backward(fields)
+        call(fields)
 
     with workers(len(scan.items)) as share:
         for direction, begin in product(DIRECTIONS, reversed(range(0, scan.length, STRETCH_BACK))):
@@ -180,7 +183,7 @@ def cross_backward(
             low = scan.rows[:, pixels, rows][..., : scan.rank]
             of_delta = grad_delta[:, : end - begin]
             of_B_and_C = shares[:, :, : end - begin, :, : scan.states].sum(1).flatten(2)
-            of_low = torch.matmul(of_delta, scan.W_plain[direction])
+            of_low = torch.matmul(of_delta, dt_projs_weight[direction])
             grad_rows[:, pixels, rows] = torch.cat([of_low, of_B_and_C], 2)
             grad_W[direction] += torch.einsum("ble,blr->er", of_delta, low)
     grad_x += torch.matmul(grad_rows, scan.projection)

@@ -208,7 +208,7 @@ class Function:
 
     def stack(self, kind: ir.Type, count: int = 1) -> Any:
         """Space for ``count`` of a kind, for the whole call."""
-        place = ir.IRBuilder(self.entry).alloca(kind, size=count)
+        place: Any = ir.IRBuilder(self.entry).alloca(kind, size=count)
         place.align = 64
         place.type = POINTER  # llvmlite still gives it a typed pointer, which LLVM no longer has
         return place

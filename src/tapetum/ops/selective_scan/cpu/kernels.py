@@ -31,12 +31,12 @@ _COMMON = (
     *("A", "D", "bias", "W"),  # of the block: log2(e) A (states, width), (width), (width), δ from δ_low (rank, width)
     *("kept", "kept_chunk", "kept_state"),  # states before each chunk, channels side by side; address 0: not wanted
 )
-FORWARD_FIELDS = (
+_FORWARD = (
     *_COMMON,
     *("y", "y_channel", "y_step"),
     "h",  # the state, in and out (states, width)
 )
-BACKWARD_FIELDS = (
+_BACKWARD = (
     *_COMMON,
     *("grad", "grad_channel", "grad_step"),
     *("grad_u", "grad_u_channel", "grad_u_step"),
@@ -44,6 +44,7 @@ BACKWARD_FIELDS = (
     *("grad_rows", "grad_rows_half"),  # per step from begin: this block's share of B's gradients, then of C's
     *("carried", "grad_A", "grad_D", "grad_bias"),  # added to
 )
+FIELDS = {"forward": _FORWARD, "backward": _BACKWARD}
 
 LOG2_E, LN_2 = 1.4426950408889634, 0.6931471805599453
 # 2^f on [-1/2, 1/2] and 2 atanh(sqrt(s)) / sqrt(s) on [0, 1/9]: minimax fits, relative errors 9e-8 and 4e-9
@@ -67,13 +68,13 @@ class Variant:
     rest: int
 
 
-def build(variant: Variant, width: int) -> ir.Module:
-    """A module with the functions "forward" and "backward"."""
+def build(name: str, variant: Variant, width: int) -> ir.Module:
+    """A module with the function "forward" or "backward", for vectors of ``width`` floats."""
+    kernel = {"forward": _Forward, "backward": _Backward}[name]
     module = ir.Module(name="selective_scan")
-    for name, fields, kernel in (("forward", FORWARD_FIELDS, _Forward), ("backward", BACKWARD_FIELDS, _Backward)):
-        function = Function(module, name, fields, width)
-        kernel(function, variant).write()
-        function.finish()
+    function = Function(module, name, FIELDS[name], width)
+    kernel(function, variant).write()
+    function.finish()
     return module
 
 

@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernels, workers
+from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.compiling import this_machine
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK
@@ -36,7 +36,7 @@ class _Scan:
         self.groups, self.states = B.shape[1:3]
         self.u, self.delta, self.B, self.C = u, delta, B, C
         self.blocks = Blocks(self.groups, channels // self.groups, this_machine().width)
-        self.kernels = kernels(Variant(False, delta_softplus, self.states % BLOCK))
+        self.variant = Variant(False, delta_softplus, self.states % BLOCK)
         zeros = u.new_zeros(channels)
         self.A = self.blocks.pack(A * LOG2_E)
         self.D = self.blocks.pack(zeros if D is None else D)
@@ -95,6 +95,7 @@ def forward(
     scan = _Scan(u, delta, A, B, C, D, delta_bias, delta_softplus, kept)
     y = u.new_empty(u.shape)
     h = u.new_zeros(batch, scan.blocks.count, states, scan.blocks.width)
+    call = kernel("forward", scan.variant)
     with workers(len(scan.items)) as share:
         for begin in range(0, length, STRETCH):
             end = min(begin + STRETCH, length)
@@ -103,7 +104,7 @@ def forward(
             def run(item: tuple[int, int], begin: int = begin, end: int = end, rows: Tensor = rows) -> None:
                 first, _ = scan.blocks.channels(item[1])
                 fields = scan.fields(item, begin, end, rows) | _tensor("y", y, item[0], first)
-                scan.kernels.forward(fields | {"h": address(h, *item)})
+                call(fields | {"h": address(h, *item)})
 
             share(run, scan.items)
     last = torch.stack([scan.blocks.unpack(one) for one in h]) if batch else u.new_empty(0, channels, states)
@@ -130,6 +131,7 @@ def backward(
     grad_D, grad_bias = grad_A.new_zeros(2, batch, blocks.count, blocks.width)
     half = -(-scan.states // QUAD) * QUAD
     grad_rows = u.new_empty(batch, blocks.count, min(STRETCH_BACK, length), 2, half)
+    call = kernel("backward", scan.variant)
     with workers(len(scan.items)) as share:
         for begin in reversed(range(0, length, STRETCH_BACK)):
             end = min(begin + STRETCH_BACK, length)
@@ -148,7 +150,7 @@ def backward(
                     ("grad_bias", grad_bias),
                 ):
                     fields[name] = address(tensor, *item)
-                scan.kernels.backward(fields | {"grad_rows_half": half})
+                call(fields | {"grad_rows_half": half})
 
             share(run, scan.items)
             total = grad_rows[:, :, : end - begin].unflatten(1, (scan.groups, -1)).sum(2)
