@@ -36,7 +36,7 @@ def choose(backend: str, device: torch.device, dtype: torch.dtype) -> ModuleType
         raise UsageError(f"the backend {backend} of the selective scan does not work here: {module}")
     if backend == "reference":
         return module
-    expected = {"cpu": "cpu", "triton": "cuda"}[backend]
+    expected = getattr(module, "DEVICE", backend)
     if device.type != expected:
         raise UsageError(f"the backend {backend} of the selective scan takes tensors on {expected}, got {device.type}")
     if dtype == torch.float64:
