@@ -14,22 +14,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tapetum.ops.selective_scan.cpu.compiling import compile_function, this_machine
-from tapetum.ops.selective_scan.cpu.kernels import FIELDS, Variant, build
+from tapetum.ops.selective_scan.cpu import compiling
+from tapetum.ops.selective_scan.cpu.emit import WORKING_MEMORY
+from tapetum.ops.selective_scan.cpu.kernels import Variant, build
 
 FLOAT_BYTES = 4
 
 
-@cache
 def kernel(name: str, variant: Variant) -> Callable[[Mapping[str, int]], None]:
-    """The compiled loop: called with its fields by name, where a missing one is 0."""
-    target = this_machine()
-    function = compile_function(build(name, variant, target.width), name, target)
-    fields = FIELDS[name]
-    kind = ctypes.c_int64 * len(fields)
+    """The loop "forward" or "backward" for this machine: called with its fields by name, where a missing one is 0."""
+    return _kernel(name, variant, compiling.this_machine())
+
+
+@cache
+def _kernel(name: str, variant: Variant, target: compiling.Target) -> Callable[[Mapping[str, int]], None]:
+    written = build(name, variant, target.width)
+    function = compiling.compile_function(written.raw.module, name, target)
+    kind = ctypes.c_int64 * len(written.fields)
 
     def call(values: Mapping[str, int]) -> None:
-        function(kind(*(values.get(field, 0) for field in fields)))
+        memory = torch.empty(written.working_memory)
+        given = {**values, WORKING_MEMORY: memory.data_ptr()}
+        function(kind(*(given.get(field, 0) for field in written.fields)))
 
     return call
 

@@ -18,6 +18,7 @@ INT32 = ir.IntType(32)
 FLOAT = ir.FloatType()
 POINTER = ir.PointerType()
 FLOAT_BYTES, INT_BYTES = 4, 8
+WORKING_MEMORY = "working_memory"
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ class Variable:
 
 
 class Function:
-    """A function ``void name(int64 *arguments)``, written from top to bottom; ``fields`` names the arguments."""
+    """A function ``void name(int64 *arguments)``, written from top to bottom; ``fields`` names the arguments.
+
+    One of them is the address of ``working_memory`` floats, which the function may use as it likes.
+    """
 
     def __init__(self, module: ir.Module, name: str, fields: Sequence[str], width: int) -> None:
         self.width = width
         self.vector = ir.VectorType(FLOAT, width)
         self.fields = fields
+        self.working_memory = 0  # floats
         self.raw = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
         self.entry = self.raw.append_basic_block("entry")
         self.builder = ir.IRBuilder(self.raw.append_basic_block("body"))
@@ -206,16 +211,20 @@ class Function:
 
     # memory
 
-    def stack(self, kind: ir.Type, count: int = 1) -> Any:
-        """Space for ``count`` of a kind, for the whole call."""
-        place: Any = ir.IRBuilder(self.entry).alloca(kind, size=count)
-        place.align = 64
+    def stack(self, kind: ir.Type) -> Any:
+        """Space for one value, for the whole call."""
+        place = ir.IRBuilder(self.entry).alloca(kind)
         place.type = POINTER  # llvmlite still gives it a typed pointer, which LLVM no longer has
         return place
 
-    def buffer(self, count: int, kind: ir.Type | None = None) -> Value:
-        """The address of such space, of vectors if not said otherwise."""
-        return Value(self, self.stack(kind or self.vector, count))
+    def buffer(self, vectors: int) -> Value:
+        """The address of so many vectors, of the working memory that the caller gives.
+
+        Not on the stack: Windows wants a library function for large frames, and threads have small stacks elsewhere.
+        """
+        first = self.working_memory
+        self.working_memory += vectors * self.width
+        return self.at(self.pointer(WORKING_MEMORY), first)
 
     def at(self, pointer: Value, index: Any) -> Value:
         """The address ``index`` floats further."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from tapetum.ops.selective_scan.cpu.emit import INT, Function, Value
+from tapetum.ops.selective_scan.cpu.emit import FLOAT_BYTES, INT, INT_BYTES, WORKING_MEMORY, Function, Value
 from tapetum.ops.selective_scan.reference import CHUNK
 
 BLOCK = 8
@@ -23,6 +23,7 @@ SCATTERED, SIDE_BY_SIDE, STEPS_SIDE_BY_SIDE = range(3)
 QUAD = 4  # gradients of B and C are written for this many states at a time
 
 _COMMON = (
+    WORKING_MEMORY,
     *("begin", "end", "first", "sign", "inner", "inner_stride", "outer_stride"),  # which steps, and where they are
     "lanes",  # how many channels of the block there are; the others compute zeros
     *("u", "u_channel", "u_step"),  # address, stride between channels, between pixels
@@ -68,14 +69,13 @@ class Variant:
     rest: int
 
 
-def build(name: str, variant: Variant, width: int) -> ir.Module:
-    """A module with the function "forward" or "backward", for vectors of ``width`` floats."""
+def build(name: str, variant: Variant, width: int) -> Function:
+    """The function "forward" or "backward", for vectors of ``width`` floats, in a module of its own."""
     kernel = {"forward": _Forward, "backward": _Backward}[name]
-    module = ir.Module(name="selective_scan")
-    function = Function(module, name, FIELDS[name], width)
+    function = Function(ir.Module(name="selective_scan"), name, FIELDS[name], width)
     kernel(function, variant).write()
     function.finish()
-    return module
+    return function
 
 
 class _Kernel:
@@ -89,7 +89,7 @@ class _Kernel:
         self.lanes, self.rank, self.states = f.argument("lanes"), f.argument("rank"), f.argument("states")
         self.A, self.kept, self.rows = f.pointer("A"), f.pointer("kept"), f.pointer("rows")
         self.D, self.bias = f.load(f.pointer("D")), f.load(f.pointer("bias"))
-        self.pixels = f.buffer(CHUNK, INT)
+        self.pixels = f.buffer(CHUNK * INT_BYTES // FLOAT_BYTES)
         self.u, self.raw, self.step, self.drive = (f.buffer(CHUNK) for _ in range(4))
 
     def place(self, begin: Value, count: Value) -> None:

@@ -7,8 +7,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
-from tapetum.ops.selective_scan.cpu.compiling import this_machine
+from tapetum.ops.selective_scan.cpu import compiling
+from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK
 
@@ -35,7 +35,7 @@ class _Scan:
         self.batch, channels, self.length = u.shape
         self.groups, self.states = B.shape[1:3]
         self.u, self.delta, self.B, self.C = u, delta, B, C
-        self.blocks = Blocks(self.groups, channels // self.groups, this_machine().width)
+        self.blocks = Blocks(self.groups, channels // self.groups, compiling.this_machine().width)
         self.variant = Variant(False, delta_softplus, self.states % BLOCK)
         zeros = u.new_zeros(channels)
         self.A = self.blocks.pack(A * LOG2_E)
@@ -58,7 +58,7 @@ class _Scan:
             "inner": self.length,
             "inner_stride": 1,
             "lanes": lanes,
-            "rows": address(rows, batch, block // self.blocks.per_group_count, -begin),
+            "rows": address(rows, batch, block // self.blocks.per_group_count) - FLOAT_BYTES * begin * 2 * self.states,
             "rows_step": 2 * self.states,
             "states": self.states,
             "A": address(self.A, block),

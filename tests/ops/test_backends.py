@@ -1,0 +1,66 @@
+"""Which back end computes, and what happens where one does not work."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from tapetum.errors import TapetumWarning, UsageError
+from tapetum.ops.selective_scan import available_backends, backends, cross_selective_scan, selective_scan
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where llvmlite is missing or does not know the processor."""
+    load = backends._load.__wrapped__
+
+    def fail(name: str) -> ModuleType | str:
+        return "ImportError: no llvmlite" if name == "cpu" else load(name)
+
+    monkeypatch.setattr(backends, "_load", fail)
+    backends._warn_once.cache_clear()
+    yield
+    backends._warn_once.cache_clear()
+
+
+def test_processors_have_two() -> None:
+    assert available_backends()[:2] == ["reference", "cpu"]
+
+
+def test_unknown_name(scan_inputs: Any) -> None:
+    with pytest.raises(UsageError, match=r"unknown backend 'cuda' of the selective scan: choose from auto, reference"):
+        selective_scan(**scan_inputs(), backend="cuda")
+
+
+def test_float64_takes_the_reference(scan_inputs: Any) -> None:
+    tensors = scan_inputs(length=200)
+    assert torch.equal(selective_scan(**tensors), selective_scan(**tensors, backend="reference"))
+    with pytest.raises(UsageError, match="computes in float32; for float64 take reference"):
+        selective_scan(**tensors, backend="cpu")
+
+
+def test_cpu_takes_tensors_on_cpu(scan_inputs: Any) -> None:
+    with pytest.raises(UsageError, match="takes tensors on cpu, got cuda"):
+        backends.choose("cpu", torch.device("cuda"), torch.float32)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_the_back_end_the_reference_says_so_once(scan_inputs: Any, cross_inputs: Any) -> None:
+    tensors, picture = scan_inputs(dtype=torch.float32), cross_inputs(dtype=torch.float32)
+    with pytest.warns(TapetumWarning, match="slow reference form, as cpu fails: ImportError: no llvmlite") as caught:
+        y = selective_scan(**tensors)
+        merged = cross_selective_scan(**picture)
+    assert len(caught) == 1
+    assert torch.equal(y, selective_scan(**tensors, backend="reference"))
+    assert torch.equal(merged, cross_selective_scan(**picture, backend="reference"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        selective_scan(**tensors)
+    with pytest.raises(UsageError, match="backend cpu of the selective scan does not work here: ImportError"):
+        selective_scan(**tensors, backend="cpu")
+    assert "cpu" not in available_backends()
