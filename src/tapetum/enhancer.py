@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 MEMORY_SHARE = 0.25  # of what is free, by default
 SMALLEST_TILE = 128  # pixels to a side; below that, memory is not the problem any more
 # Larger tiles are no faster, and tiles of a network that sees the rest through a thumbnail, or sees only its
-# neighbourhood, give what the whole picture gives. Not so with statistics: there, whole is best wherever it fits.
+# neighbourhood, give what the whole picture gives. Not so with statistics, or where a network ought to see all of the
+# picture: there, whole is best wherever it fits.
 LARGEST_TILE = 1200 * 1200
 _FLOATS_PER_PIXEL = 8  # of a tile beside the engine's own: in, out, and copies on the way
 _BLOCK = (32, 512)  # rows and columns that are blended, rounded and stored at once: little memory, and in the cache
@@ -143,7 +144,7 @@ class Enhancer:
         if budget is None:
             budget = MEMORY_SHARE * self.engine.free_memory()
         limit = self._limit
-        if properties.context != "statistics":
+        if properties.context not in ("statistics", "picture"):
             limit = min(limit, LARGEST_TILE)
         if self._tile is not None:
             limit = min(limit, self._tile**2)

@@ -137,6 +137,7 @@ class Unknown(nn.Module):
         ("twilight", "missing/a.onnx", {}, "no such folder"),
         ("twilight", "a.onnx", {"weights": "missing.pth"}, "cannot be read"),
         (Unknown(), "a.onnx", {}, "Unknown is no network of a registered method"),
+        ("mamballie", "a.onnx", {}, "mamballie: has no ONNX form"),
     ],
 )
 def test_wrong_requests(tmp_path: Path, model: Any, name: str, options: dict[str, Any], words: str) -> None:

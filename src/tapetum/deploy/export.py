@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 OPSET = 20
 TOLERANCE = 1e-3  # of the largest difference between both engines: a wrong graph is off by far more
+_UNTRAINED = {"weights": "untrained"}  # provenance
 _CHECKED_SIZES = ((96, 96), (64, 136), (200, 120))  # height, width; rounded up to the size multiple
 
 
@@ -70,7 +71,8 @@ def export(
         opset: of ONNX.
 
     Raises:
-        UsageError: unknown model; not a registered method's network; an export that differs from the network.
+        UsageError: unknown model; not a registered method's network; one that has no ONNX form; an export that differs
+        from the network.
         WeightsError: the file of weights does not fit.
     """
     path = Path(path)
@@ -80,8 +82,13 @@ def export(
         raise UsageError(f"{path.parent}: no such folder")
     network, known = _load(model, weights)
     metadata = describe(network, known if provenance is None else provenance)
-    network = copy.deepcopy(network).cpu().eval()
     properties = cast("Properties", network.properties)
+    if properties.context == "picture":
+        name = metadata["tapetum.method"]
+        raise UsageError(f"{name}: has no ONNX form (its scan is no ONNX operator): it runs in the torch engine only")
+    if known == _UNTRAINED:
+        log.warning("%s has no bundled weights: exporting untrained ones", model)
+    network = copy.deepcopy(network).cpu().eval()
     metadata["tapetum.properties"] = properties.to_json()
     temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
     try:
@@ -111,8 +118,7 @@ def _load(model: str | nn.Module, weights: str | Path | None) -> tuple[nn.Module
     if entry is not None and weights is None:
         weights = entry.verified_path()
     if weights is None:
-        log.warning("%s has no bundled weights: exporting untrained ones", model)
-        return create_model(model), {"weights": "untrained"}
+        return create_model(model), _UNTRAINED
     text = read_weights(weights).metadata.get("tapetum.provenance")
     known = json.loads(text) if text else {"weights": Path(weights).name}
     return load_model(weights, method=entry.method if entry else model), known

@@ -32,12 +32,12 @@ class Properties:
         size_multiple: height and width must be multiples of this.
         minimum_size: smallest height and width (after padding).
         receptive_field: how far, in pixels, an output pixel sees to each side (the local part only, where there is a
-            context); tiles overlap by it.
+            context, and a choice where that is "picture"); tiles overlap by it.
         context: what the network must know of the whole picture when it is shown one tile. "none": nothing.
             "thumbnail": the whole picture, shrunk by area averaging to ``thumbnail_size`` square, ``(N, C, T, T)``.
             "statistics": a vector ``(N, K)`` that the network's ``measure`` takes from the whole picture, shrunk so
-            that its longer side is at most ``thumbnail_size``. "picture": all of it, so that a tile can only be near;
-            ``forward`` has no second argument, and the brightness of tiles is taken from the enhanced picture in small.
+            that its longer side is at most ``thumbnail_size``. "picture": all of it. Nothing stands in for
+            the rest then, ``forward`` has no second argument, and a tile is only near: the method's card says how near.
         thumbnail_size: T above.
         deterministic: False where the result depends on random numbers (then an explicit generator is taken).
         default_steps: sampling steps of an iterative method, else None.

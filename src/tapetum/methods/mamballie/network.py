@@ -26,8 +26,9 @@ from tapetum.ops.selective_scan import cross_selective_scan
 DROPOUT = 0.1
 DIRECTIONS = 4
 _SCALES = (1, 2, 4, 4, 2, 1)  # of the six groups: widths are nf times these, sides divided by them
-_BLOCK_RADIUS = 5  # one block, the scan left out: 1 in LESSM, then 1 + 2 + 1 in IRSK
-_ENDS_RADIUS = 20  # the layers between the groups, and the grid of 4
+# Of tiles. All of the picture has some influence on every pixel, so this is a choice: more overlap hardly brings a tile
+# nearer to the whole (README.md says how near that is).
+_OVERLAP = 64
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ class MambaLLIE(nn.Module):
         self.properties = Properties(
             size_multiple=4,
             minimum_size=4,
-            receptive_field=_ENDS_RADIUS
-            + _BLOCK_RADIUS * sum(n * scale for n, scale in zip(config.depths, _SCALES, strict=True)),
+            receptive_field=_OVERLAP,
             context="picture",
             bytes_per_pixel=bytes_per_pixel(config),
         )
