@@ -1,16 +1,18 @@
 # type: ignore  (the language in the kernels is Triton's, not typed Python)
-"""The loops of the scan, in Triton: one program per block of channels, segment of ``SEGMENT`` steps and picture.
+"""The loops of the scan, in Triton: one program per block of channels, segment of ``SEGMENT`` steps, and picture.
 
-The recurrence is linear, so segments need not wait for each other. Forward: ``scan_ends`` runs every segment from a zero
+The recurrence is linear, so segments need not wait for each other. Forward: ``scan`` runs every segment from a zero
 state and keeps where it ends; ``pass_on`` goes through the segments in order and gives each the state that it really
 starts from (over a segment a state decays by ``exp(A ΣΔ)``); ``scan`` runs every segment again from there. Backward:
-the same with the gradients of the states, from the last segment to the first.
+the same with the gradients of the states, from the last segment to the first (``retreat_ends``, ``pass_on``,
+``retreat``).
 
-A program holds a tile of states ``(N, CHANNELS)`` in registers, and takes ``TILE`` steps at a time. Loops over the
-steps of a tile are unrolled, so that taking out the step t (``_row``) costs nothing. No sum is atomic: twice the same result.
+A program holds a tile of states ``(N, CHANNELS)`` in the registers of one warp, and takes ``TILE`` steps at a time.
+Loops over the steps of a tile are unrolled, so that taking a step out of a tile (``sum(where(here, tile, 0))``) costs
+nothing. No sum is atomic: twice the same result.
 
-All tensors are float32. Padding (channels, states and steps beyond the end) reads as zeros, whatever is there; a step of
-size 0 leaves the states as they are. ``A`` is ``(N, M)`` and has been multiplied by log2(e).
+All tensors are float32. Padding (channels, states and steps beyond the end) reads as zeros, whatever is there; a step
+of size 0 leaves the states as they are. ``A`` is ``(N, M)`` and has been multiplied by log2(e).
 """
 
 from __future__ import annotations
@@ -24,18 +26,11 @@ LN_2 = tl.constexpr(0.6931471805599453)
 
 @triton.jit
 def _pixels(step, length, height, width, sign, COLUMNS: tl.constexpr):
-    """Where the steps of the sequence lie: row after row, or column after column; sign -1: from the last to the first."""
+    """Where the steps of the sequence lie: row after row, or column after column; sign -1: from last to first."""
     at = step if sign > 0 else length - 1 - step
     if COLUMNS:
         at = at % height * width + at // height
     return at.to(tl.int64)
-
-
-@triton.jit
-def _row(tile, t, TILE: tl.constexpr):
-    """The step t of ``(TILE, K) -> (K,)``."""
-    here = tl.arange(0, TILE) == t
-    return tl.sum(tl.where(here[:, None], tile, 0.0), 0)
 
 
 @triton.jit
@@ -74,11 +69,50 @@ def _step_sizes(
 
 
 @triton.jit
-def _advance(h, step, drive, B, A, t, TILE: tl.constexpr):
-    """One step of the states: exp(Δ A), exp(Δ A) h[l-1] and h[l], all ``(N, CHANNELS)``."""
-    decay = tl.exp2(_row(step, t, TILE)[None, :] * A)
-    decayed = decay * h
-    return decayed, decayed + _row(drive, t, TILE)[None, :] * _row(B, t, TILE)[:, None]
+def _states(h, step, drive, B, A, TILE: tl.constexpr):
+    """The states over a tile: ``exp(Δ A) h[l-1]`` of each step ``(TILE, N, CHANNELS)``, and the one after the last."""
+    decayed = tl.zeros([TILE, h.shape[0], h.shape[1]], tl.float32)
+    for t in tl.static_range(TILE):
+        here = (tl.arange(0, TILE) == t)[:, None]
+        size = tl.sum(tl.where(here, step, 0.0), 0)
+        pushed = tl.sum(tl.where(here, drive, 0.0), 0)
+        row = tl.sum(tl.where(here, B, 0.0), 0)
+        h = tl.exp2(size[None, :] * A) * h
+        decayed = tl.where(here[:, :, None], h[None, :, :], decayed)
+        h += pushed[None, :] * row[:, None]
+    return decayed, h
+
+
+@triton.jit
+def _outputs(h, step, drive, B, C, A, TILE: tl.constexpr):
+    """``<h[l], C[l]>`` of each step ``(TILE, CHANNELS)``, and the state after the last. (From what ``_states`` gives it
+    would need half as many registers again.)"""
+    out = tl.zeros([TILE, h.shape[1]], tl.float32)
+    for t in tl.static_range(TILE):
+        here = (tl.arange(0, TILE) == t)[:, None]
+        size = tl.sum(tl.where(here, step, 0.0), 0)
+        pushed = tl.sum(tl.where(here, drive, 0.0), 0)
+        row = tl.sum(tl.where(here, B, 0.0), 0)
+        seen = tl.sum(tl.where(here, C, 0.0), 0)
+        h = tl.exp2(size[None, :] * A) * h + pushed[None, :] * row[:, None]
+        out = tl.where(here, tl.sum(h * seen[:, None], 0)[None, :], out)
+    return out, h
+
+
+@triton.jit
+def _state_gradients(carried, step, incoming, C, A, TILE: tl.constexpr):
+    """Backwards over a tile: ``g[l] = C[l] grad[l] + exp(Δ[l+1] A) g[l+1]`` of each step ``(TILE, N, CHANNELS)``, and
+    what the first passes on to the tile before."""
+    g = tl.zeros([TILE, carried.shape[0], carried.shape[1]], tl.float32)
+    for t in tl.static_range(TILE - 1, -1, -1):
+        here = (tl.arange(0, TILE) == t)[:, None]
+        size = tl.sum(tl.where(here, step, 0.0), 0)
+        arriving = tl.sum(tl.where(here, incoming, 0.0), 0)
+        row = tl.sum(tl.where(here, C, 0.0), 0)
+        carried += row[:, None] * arriving[None, :]
+        g = tl.where(here[:, :, None], carried[None, :, :], g)
+        carried = tl.exp2(size[None, :] * A) * carried
+    return g, carried
 
 
 @triton.jit
@@ -117,19 +151,17 @@ def scan(
     borders += (batch * tl.num_programs(1) + segment) * STATES * channels
     decays = tl.load(A + tile_of_states, mask=wanted, other=0.0)
     skip = tl.load(D + channel, mask=inside, other=0.0)
+    h = tl.zeros([PADDED, CHANNELS], tl.float32)
     if WHOLE:
         h = tl.load(borders + tile_of_states, mask=wanted, other=0.0)
-    else:
-        h = tl.zeros([PADDED, CHANNELS], tl.float32)
     total = tl.zeros([CHANNELS], tl.float32)
 
     begin = segment * SEGMENT
     for first in range(begin, tl.minimum(begin + SEGMENT, length), TILE):
-        if KEEP:
-            if first % CHUNK == 0:
-                chunk = batch * tl.cdiv(length, CHUNK) + first // CHUNK
-                at = chunk * kept_chunk + n[:, None] * (kept_chunk // STATES) + channel[None, :]
-                tl.store(kept + at, h, mask=wanted)
+        if KEEP and first % CHUNK == 0:
+            chunk = batch * tl.cdiv(length, CHUNK) + first // CHUNK
+            at = chunk * kept_chunk + n[:, None] * (kept_chunk // STATES) + channel[None, :]
+            tl.store(kept + at, h, mask=wanted)
         step_number = first + tl.arange(0, TILE)
         valid = step_number < length
         pixel = _pixels(step_number, length, height, width, sign, COLUMNS)
@@ -145,18 +177,14 @@ def scan(
         B = tl.load(row, mask=of_states, other=0.0)
         if WHOLE:
             C = tl.load(row + STATES, mask=of_states, other=0.0)
-            out = skip[None, :] * pushed
-            for t in tl.static_range(TILE):
-                _, h = _advance(h, step, drive, B, decays, t, TILE)
-                seen = tl.sum(h * _row(C, t, TILE)[:, None], 0)
-                out += tl.where((tl.arange(0, TILE) == t)[:, None], seen[None, :], 0.0)
+            out, h = _outputs(h, step, drive, B, C, decays, TILE)
+            out += skip[None, :] * pushed
             target = y + pixel[:, None] * y_pixel + channel[None, :] * y_channel
             if ADD:
                 out += tl.load(target, mask=here, other=0.0)
             tl.store(target, out, mask=here)
         else:
-            for t in tl.static_range(TILE):
-                _, h = _advance(h, step, drive, B, decays, t, TILE)
+            _, h = _states(h, step, drive, B, decays, TILE)
             total += tl.sum(step, 0)
     if not WHOLE:
         tl.store(borders + tile_of_states, h, mask=wanted)
@@ -234,9 +262,7 @@ def retreat_ends(
             grad + pixel[:, None] * grad_pixel + channel[None, :] * grad_channel,
             mask=valid[:, None] & inside[None, :], other=0.0,
         )  # fmt: skip
-        for t in tl.static_range(TILE - 1, -1, -1):
-            g = _row(C, t, TILE)[:, None] * _row(incoming, t, TILE)[None, :] + carried
-            carried = tl.exp2(_row(step, t, TILE)[None, :] * decays) * g
+        _, carried = _state_gradients(carried, step, incoming, C, decays, TILE)
         total += tl.sum(step, 0)
     tl.store(
         borders + (batch * tl.num_programs(1) + segment) * STATES * channels + tile_of_states, carried, mask=wanted
@@ -318,8 +344,7 @@ def retreat(
                 row = rows + pixel[:, None] * rows_pixel + RANK + n[None, :]
                 B = tl.load(row, mask=valid[:, None] & (n < STATES)[None, :], other=0.0)
                 drive = step * pushed
-                for t in tl.static_range(TILE):
-                    _, h = _advance(h, step, drive, B, decays, t, TILE)
+                _, h = _states(h, step, drive, B, decays, TILE)
             tl.debug_barrier()  # the scratch has been written
 
             for index in range(0, tiles):
@@ -342,17 +367,9 @@ def retreat(
                 C = tl.load(row + STATES, mask=of_states, other=0.0)
                 drive = step * pushed
 
-                # exp(Δ A) h[l-1] of each step, then backwards g
-                decayed = tl.zeros([TILE, PADDED, CHANNELS], tl.float32)
                 h = tl.load(scratch + tile * PADDED * CHANNELS + tile_of_scratch)
-                for t in tl.static_range(TILE):
-                    now, h = _advance(h, step, drive, B, decays, t, TILE)
-                    decayed = tl.where((tl.arange(0, TILE) == t)[:, None, None], now[None, :, :], decayed)
-                g = tl.zeros([TILE, PADDED, CHANNELS], tl.float32)
-                for t in tl.static_range(TILE - 1, -1, -1):
-                    now = _row(C, t, TILE)[:, None] * _row(incoming, t, TILE)[None, :] + carried
-                    g = tl.where((tl.arange(0, TILE) == t)[:, None, None], now[None, :, :], g)
-                    carried = tl.exp2(_row(step, t, TILE)[None, :] * decays) * now
+                decayed, _ = _states(h, step, drive, B, decays, TILE)
+                g, carried = _state_gradients(carried, step, incoming, C, decays, TILE)
 
                 flow = decayed * g
                 towards_B = tl.sum(g * B[:, :, None], 1)

@@ -1,4 +1,4 @@
-"""Starts the kernels: sequences ``(batch, M, L)``, and the four orders of a picture. Signatures as in ``reference.py``."""
+"""Starts the kernels: on sequences (signatures as in ``reference.py``), and on a picture in its four orders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from tapetum.ops.selective_scan.reference import CHUNK
-from tapetum.ops.selective_scan.triton import kernels
+from tapetum.ops.selective_scan.triton import kernels as _kernels
 
+kernels: Any = _kernels  # typed as the functions they are written as, not as what triton.jit makes of them
 SEGMENT = 2 * CHUNK  # steps that one program takes; a short picture still gives many programs
 CHANNELS = 8  # of one program: eight floats are a sector of memory, whichever way the tensors lie
+TILE, TILE_BACK = 8, 4  # steps at a time: with more the compiler runs out of registers
 SPLITS = 2  # programs that share the channels of a group in the backward pass; each has its own gradients of B and C
 LOG2_E = 1.4426950408889634
 
@@ -57,9 +59,8 @@ class _Sequence:
     def segments(self) -> int:
         return -(-self.u.shape[2] // SEGMENT)
 
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What the kernels take as constants."""
+    def meta(self, most: int) -> dict[str, Any]:
+        """What the kernels take as constants; ``most``: steps of a tile, if there are at most 32 states."""
         states, padded = len(self.A), _power_of_two(len(self.A))
         return {
             "sign": self.sign,
@@ -69,7 +70,7 @@ class _Sequence:
             "STATES": states,
             "PADDED": padded,
             "CHANNELS": CHANNELS,
-            "TILE": max(1, min(8, 256 // padded)),  # keeps (TILE, N, CHANNELS) in one warp's registers
+            "TILE": max(1, min(most, 32 * most // padded)),  # keeps (TILE, N, CHANNELS) in one warp's registers
             "SEGMENT": SEGMENT,
             "num_warps": 1,
         }
@@ -96,8 +97,8 @@ class _Sequence:
 
 
 def _scan(sequence: _Sequence, y: Tensor, last: Tensor, kept: Tensor | None, add: bool) -> None:
-    """Forward: y ``(batch, M, pixels)`` is written or (``add``) added to; last ``(batch, N, M)`` and, where wanted, kept
-    ``(batch, chunks, N, M)`` are written."""
+    """Forward: y ``(batch, M, pixels)`` is written or (``add``) added to; last ``(batch, N, M)`` and, where there is
+    one, kept ``(batch, chunks, N, M)`` are written."""
     s = sequence
     channels, per_group, *_ = s.sizes
     borders, sums = s.borders()
@@ -107,7 +108,7 @@ def _scan(sequence: _Sequence, y: Tensor, last: Tensor, kept: Tensor | None, add
         kernels.scan[grid](
             *_strided(s.u), *s.step_tensors(), s.A, s.D, s.bias, borders, sums, *_strided(y), last,
             *((last, 0) if kept is None else (kept, kept.stride(1))), *s.sizes,
-            WHOLE=whole, KEEP=whole and kept is not None, ADD=add, CHUNK=CHUNK, **s.meta,
+            WHOLE=whole, KEEP=whole and kept is not None, ADD=add, CHUNK=CHUNK, **s.meta(TILE),
         )  # fmt: skip
 
     with _on(s.u):
@@ -126,9 +127,9 @@ def _retreat(
 
     Returns the gradients of B and C ``(batch, G, pixels, 2N)``, of A ``(M, N)``, D and bias ``(M)``."""
     s = sequence
-    channels, per_group, length, *_ = s.sizes
+    _, per_group, length, *_ = s.sizes
     batch, groups, states = len(s.u), s.rows.shape[1], len(s.A)
-    meta = s.meta
+    meta = s.meta(TILE_BACK)
     blocks = -(-per_group // CHANNELS)
     splits = min(SPLITS, blocks)
     borders, sums = s.borders()
@@ -145,8 +146,8 @@ def _retreat(
             )
             s.pass_on(borders, sums, backwards=True)
         kernels.retreat[(groups * splits, s.segments, batch)](
-            *_strided(grad), *_strided(s.u), *s.step_tensors(), s.A, s.D, s.bias, borders, kept, kept.stride(1), scratch,
-            *_strided(grad_u), *_strided(grad_delta), of_rows, of_A, of_D, of_bias, *s.sizes,
+            *_strided(grad), *_strided(s.u), *s.step_tensors(), s.A, s.D, s.bias, borders, kept, kept.stride(1),
+            scratch, *_strided(grad_u), *_strided(grad_delta), of_rows, of_A, of_D, of_bias, *s.sizes,
             ADD=add, CHUNK=CHUNK, SPLITS=splits, **meta,
         )  # fmt: skip
     return of_rows.sum(0), of_A.sum((0, 1)).T, of_D.sum((0, 1)), of_bias.sum((0, 1))
