@@ -228,7 +228,7 @@ def backward(
     grad_u, grad_delta = u.new_empty(u.shape), delta.new_empty(delta.shape)
     sequence = _sequence(u, delta, A, B, C, D, delta_bias, delta_softplus)
     of_rows, of_A, of_D, of_bias = _retreat(sequence, grad, states, grad_u, grad_delta, add=False)
-    of_B, of_C = (t.contiguous() for t in of_rows.transpose(2, 3).chunk(2, 2))
+    of_B, of_C = (t.clone(memory_format=torch.contiguous_format) for t in of_rows.transpose(2, 3).chunk(2, 2))
     return grad_u, grad_delta, of_A.contiguous(), of_B, of_C, of_D, of_bias
 
 
