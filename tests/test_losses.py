@@ -24,6 +24,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
         losses.psnr,
         partial(losses.psnr, on_luma=True),
         partial(losses.l1, reduction="sum"),
+        lambda pred, target: losses.total_variation(pred),
         partial(losses.mse, weight=torch.linspace(0, 1, 40, dtype=torch.float64).view(2, 1, 4, 5)),
     ],
 )
@@ -67,6 +68,27 @@ def test_psnr_is_minus_the_psnr() -> None:
 def test_charbonnier_of_nothing_is_eps() -> None:
     zeros = torch.zeros(1, 3, 2, 2)
     assert losses.charbonnier(zeros, zeros, eps=0.25).item() == pytest.approx(0.25)
+
+
+def test_total_variation_of_a_ramp() -> None:
+    ramp = torch.arange(4.0).view(1, 1, 4, 1) * 0.5 + torch.arange(5.0) * 0.25
+    assert losses.total_variation(ramp).item() == pytest.approx(0.75)
+    assert losses.total_variation(ramp.square()).item() != pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("loss", [losses.l1, losses.mse, losses.charbonnier])
+def test_reductions_and_weights_go_together(loss) -> None:
+    pred, target = pair()
+    weight = torch.linspace(0, 1, 40, dtype=torch.float64).view(2, 1, 4, 5)
+    each = loss(pred, target, reduction="none")
+    assert each.shape == pred.shape
+    assert loss(pred, target, reduction="sum").item() == pytest.approx(each.sum().item())
+    weighted = loss(pred, target, weight=weight, reduction="none")
+    assert torch.equal(weighted, each * weight)
+    assert loss(pred, target, weight=weight, reduction="sum").item() == pytest.approx(weighted.sum().item())
+    # a map of one channel counts three times
+    expected = weighted.sum() / (3 * weight.sum())
+    assert loss(pred, target, weight=weight).item() == pytest.approx(expected.item())
 
 
 def test_unknown_reduction() -> None:

@@ -76,3 +76,13 @@ def test_bad_files(tmp_path: Path, content: str) -> None:
     with pytest.raises(InputError, match=r"a\.npy: (not a readable|need an array)") as caught:
         load_array(file)
     assert "\n" not in str(caught.value)
+
+
+def test_more_and_fewer_channels() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    assert np.array_equal(prepare_array(array, 4, 3), prepare_array(array[..., :3], 4, 3))
+    grey = prepare_array(array[..., 0], 4, 3)
+    assert grey.shape == (3, 4, 1)
+    assert np.array_equal(grey, prepare_array(array[..., :1], 4, 3))
+    with pytest.raises(ValueError, match="need an array"):
+        prepare_array(array[..., :2], 4, 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file
+from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file, smid_test_list
 from tapetum.errors import InputError, UsageError
 
 
@@ -77,7 +77,7 @@ def test_sid(tmp_path: Path) -> None:
     assert [name for name, _, _ in listed("sid", tmp_path, "test")] == ["10003/a"]
 
 
-@pytest.mark.parametrize("list_name", ["test_list.txt", "SMID_Long_np/text_list.txt"])
+@pytest.mark.parametrize("list_name", ["test_list.txt", "SMID_Long_np/test_list.txt", "SMID_Long_np/text_list.txt"])
 def test_smid(tmp_path: Path, list_name: str) -> None:
     touch(tmp_path, "SMID_LQ_np/0001/0001.npy", "SMID_LQ_np/0002/0001.npy", "SMID_LQ_np/0002/0002.npy")
     touch(tmp_path, "SMID_Long_np/0001/a.npy", *(f"SMID_Long_np/0002/{n}.npy" for n in ("a.ARW", "b_half", "c", "d")))
@@ -147,3 +147,67 @@ def test_reading(tmp_path: Path) -> None:
     assert get_layout("sid").read(tmp_path / "b.npy").shape == (512, 960, 3)
     with pytest.raises(UsageError, match="unknown data set layout 'x': choose from lol_v1"):
         get_layout("x")
+
+
+def test_lol_v2_with_the_names_of_its_first_archive(tmp_path: Path) -> None:
+    low, target = (f"Real_captured/Test/{side}" for side in ("Low", "Normal"))
+    touch(tmp_path, *(f"{low}/low{n}.png" for n in ("00690", "00691")))
+    touch(tmp_path, *(f"{target}/normal{n}.png" for n in ("00690", "00691")))
+    assert listed("lol_v2_real", tmp_path, "test") == [
+        (n, f"{low}/low{n}.png", f"{target}/normal{n}.png") for n in ("00690", "00691")
+    ]
+    (tmp_path / low / "low00691.png").rename(tmp_path / low / "00691.png")
+    with pytest.raises(InputError, match=r"Low/00691\.png: not named like lowNAME\.\*") as caught:
+        listed("lol_v2_real", tmp_path, "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    """Archives made on a Mac have a ``._NAME`` beside every file."""
+    touch(tmp_path, *(f"Test/{side}/{n}.png" for side in ("input", "target") for n in ("1", "._1")))
+    assert [name for name, _, _ in listed("lol_v1", tmp_path, "test")] == ["1"]
+    touch(tmp_path, *(f"{side}_sid2/00001/{n}.npy" for side in ("short", "long") for n in ("a", ".b")))
+    (tmp_path / "short_sid2/.cache").mkdir()
+    assert [name for name, _, _ in listed("sid", tmp_path, "train")] == ["00001/a"]
+
+
+@pytest.mark.parametrize("name", ["sid", "smid", "sdsd_indoor"])
+def test_scenes_are_paired_by_name(tmp_path: Path, name: str) -> None:
+    """By position, one that is missing would shift all that follow."""
+    low, target = {
+        "sid": ("short_sid2", "long_sid2"),
+        "smid": ("SMID_LQ_np", "SMID_Long_np"),
+        "sdsd_indoor": ("indoor_static_np/input", "indoor_static_np/GT"),
+    }[name]
+    touch(tmp_path, *(f"{side}/{n}/1.npy" for side in (low, target) for n in ("00001", "00002")))
+    touch(tmp_path, f"{target}/00000/1.npy")
+    (tmp_path / "test_list.txt").write_text("00001\n")
+    with pytest.raises(InputError, match=rf"{low}: no folder 00000 \(1 scenes without a partner\)"):
+        listed(name, tmp_path, "train")
+
+
+def test_frames_of_a_clip(tmp_path: Path) -> None:
+    """By position where the two sides name them differently; a clip's other part is of the same split."""
+    root = "indoor_static_np"
+    touch(tmp_path, *(f"{root}/input/{clip}/in{n}.npy" for clip in ("pair1", "pair1_2", "pair2") for n in (1, 2)))
+    touch(tmp_path, *(f"{root}/GT/{clip}/out{n}.npy" for clip in ("pair1", "pair1_2", "pair2") for n in (1, 2)))
+    assert listed("sdsd_indoor", tmp_path, "test") == [
+        (f"{clip}/in{n}", f"{root}/input/{clip}/in{n}.npy", f"{root}/GT/{clip}/out{n}.npy")
+        for clip in ("pair1", "pair1_2")
+        for n in (1, 2)
+    ]
+    (tmp_path / root / "GT/pair2/out2.npy").unlink()
+    with pytest.raises(InputError, match=r"GT/pair2: no in1\.npy \(3 frames without a partner\)"):
+        listed("sdsd_indoor", tmp_path, "train")
+
+
+def test_where_the_list_of_smid_lies(tmp_path: Path) -> None:
+    target = tmp_path / "SMID_Long_np"
+    target.mkdir()
+    with pytest.raises(InputError, match=r"SMID_Long_np/test_list\.txt: no such list .*\(nor .*test_list\.txt\)"):
+        smid_test_list(f"{target}/")
+    (tmp_path / "test_list.txt").write_text("0001\n")
+    assert smid_test_list(f"{target}/") == smid_test_list(str(target)) == tmp_path / "test_list.txt"
+    (target / "test_list.txt").write_text("0001\n")
+    assert smid_test_list(f"{target}/") == target / "test_list.txt"
+    assert smid_test_list(str(target)) == tmp_path / "test_list.txt"

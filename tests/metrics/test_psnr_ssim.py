@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tapetum import metrics
 from tapetum.errors import UsageError
-from tapetum.metrics.pictures import as_uint8
+from tapetum.metrics.pictures import as_uint8, luma
 
 
 def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +41,18 @@ def test_agree_with_scikit_image(height: int, width: int, seed: int) -> None:
     assert metrics.psnr_float(enhanced, target) == pytest.approx(
         peak_signal_noise_ratio(target, clamped, data_range=1), abs=1e-4
     )
+
+
+def test_ssim_of_luma_where_the_window_fits() -> None:
+    enhanced, target = pair(33, 41)
+    a, b = luma(as_uint8(enhanced)), luma(as_uint8(target))
+    expected = structural_similarity(
+        b, a, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert metrics.ssim_y_valid_uint8(enhanced, target) == pytest.approx(expected, abs=1e-9)
+    assert metrics.ssim_y_uint8(enhanced, target) != pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ValueError, match="at least 11 x 11, got 10 x 41"):
+        metrics.ssim_y_valid_uint8(enhanced[:10], target[:10])
 
 
 def test_height_beyond_one_strip_changes_nothing() -> None:
@@ -77,7 +89,8 @@ def test_worse_pictures_score_worse(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["psnr_rgb_uint8", "psnr_y_uint8", "psnr_float_validation", "ssim_y_uint8", "ssim_3d_uint8"]
+    "name",
+    ["psnr_rgb_uint8", "psnr_y_uint8", "psnr_float_validation", "ssim_y_uint8", "ssim_y_valid_uint8", "ssim_3d_uint8"],
 )
 def test_crop_border_is_cutting_first(name: str) -> None:
     enhanced, target = pair(30, 26)
