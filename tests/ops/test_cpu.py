@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,14 +34,13 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("target", TARGETS, indirect=True)
 @pytest.mark.usefixtures("target")
 def test_every_vector_width(scan_inputs: Any, cross_inputs: Any, gradients: Any, largest_error: Any) -> None:
+    sequence, picture = scan_inputs(1, 2, 20, 13, 300), cross_inputs(1, 20, 9, 18, 11, 3)
     for function, tensors in (
-        (lambda **t: selective_scan(**t, delta_softplus=True, backend=backend), scan_inputs(1, 2, 20, 13, 300)),
-        (lambda **t: cross_selective_scan(**t, backend=backend), cross_inputs(1, 20, 9, 18, 11, 3)),
+        (partial(selective_scan, delta_softplus=True), sequence),
+        (cross_selective_scan, picture),
     ):
-        backend = "reference"
-        expected = gradients(function, tensors, torch.float64)
-        backend = "cpu"
-        found = gradients(function, tensors, torch.float32)
+        expected = gradients(partial(function, backend="reference"), tensors, torch.float64)
+        found = gradients(partial(function, backend="cpu"), tensors, torch.float32)
         assert max(map(largest_error, found, expected)) < 1e-5
 
 
