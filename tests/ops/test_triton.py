@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tapetum.errors import UsageError
-from tapetum.ops.selective_scan import available_backends, cross_selective_scan, selective_scan
+from tapetum.errors import TapetumWarning, UsageError
+from tapetum.ops.selective_scan import available_backends, backends, cross_selective_scan, selective_scan
 from tapetum.ops.selective_scan.backends import choose
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -169,6 +169,10 @@ def test_the_kernels_take_their_device_and_float32() -> None:
 def test_without_a_gpu_it_says_so() -> None:
     with pytest.raises(UsageError, match="the backend triton of the selective scan does not work here"):
         choose("triton", torch.device("cpu"), torch.float32)
+
+    backends._warn_once.cache_clear()
+    with pytest.warns(TapetumWarning, match="slow reference form, as triton fails"):
+        assert choose("auto", torch.device("cuda"), torch.float32).__name__.endswith("reference")
 
 
 @needs_gpu
