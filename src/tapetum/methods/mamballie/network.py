@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ class MambaLLIE(nn.Module):
         return self.out_embed(x) + low
 
     def _group(self, k: int, x: Tensor, prior: Tensor) -> Tensor:
-        group = self.get_submodule(f"VSSB_{k}")
+        group = cast("Group", self.get_submodule(f"VSSB_{k}"))
         return group(x, self.get_submodule(f"conv_first_{k}_fea")(prior))[0] if len(group) else x
 
 
@@ -125,11 +126,11 @@ def illumination_prior(low: Tensor) -> Tensor:
     return torch.cat([low, low.amax(1, keepdim=True), low.mean(1, keepdim=True)], 1)
 
 
-class Group(nn.Sequential):
+class Group(nn.ModuleList):
     """Blocks of one width in sequence; none is the identity."""
 
     def __init__(self, width: int, depth: int, d_state: int, ratio: int) -> None:
-        super().__init__(*(GlobalThenLocalBlock(width, d_state, ratio) for _ in range(depth)))
+        super().__init__(GlobalThenLocalBlock(width, d_state, ratio) for _ in range(depth))
 
     def forward(self, x: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
         """Image feature ``(B, D, H, W)`` and illumination feature ``(B, D r, H, W)`` to the same."""
@@ -161,8 +162,8 @@ class GlobalThenLocalBlock(nn.Module):
 class ChannelNorm(nn.LayerNorm):
     """Over the channels of every pixel, ``(B, C, H, W)``."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class LocallyEnhancedScan(nn.Module):
