@@ -45,38 +45,35 @@ def with_gradients(
     return outputs
 
 
-LOSS_NAME = re.compile(
-    r"(?P<grad>grad_)?(?P<loss>l1|mse|charbonnier|tv)_(?P<reduction>mean|sum|none)"
-    r"(_(?P<weight>weight\d+))?(_x(?P<factor>[\d.e-]+))?(_eps(?P<eps>[\d.e-]+))?"
-)
-
-
 def loss_functions(case: Case) -> Outputs:
-    """Each by its name: loss, reduction, weight map, factor, eps."""
+    """Each by its name: [grad] loss reduction, then in any order a weight map, a factor (x0.5) and an eps."""
     usual = case.config.get("charbonnier_eps", 1e-12)
     case.inputs.ignore("target", *(name for name in case.inputs if name.startswith("weight")))
     outputs: Outputs = {}
     for name in case.outputs:
-        match = LOSS_NAME.fullmatch(name)
-        if match is None:
+        loss, reduction, *rest = name.removeprefix("grad_").split("_")
+        options = {kind: text for text in rest for kind in ("weight", "x", "eps") if text.startswith(kind)}
+        if len(options) != len(rest) or loss not in ("l1", "mse", "charbonnier", "tv"):
             raise CaseError(f"no loss {name!r}")
         pred = case.tensor("pred").requires_grad_()
-        value = float(match["factor"] or 1) * _loss(case, match, pred, float(match["eps"] or usual))
-        outputs[name] = torch.autograd.grad(value.sum(), pred)[0] if match["grad"] else value
+        eps = float(options.get("eps", f"eps{usual}").removeprefix("eps"))
+        value = _loss(case, loss, reduction, options.get("weight"), pred, eps)
+        value = value * float(options.get("x", "x1").removeprefix("x"))
+        outputs[name] = torch.autograd.grad(value.sum(), pred)[0] if name.startswith("grad_") else value
     return outputs
 
 
-def _loss(case: Case, match: re.Match[str], pred: Tensor, eps: float) -> Tensor:
-    if match["loss"] == "tv":
-        if match["reduction"] != "mean" or match["weight"]:
+def _loss(case: Case, loss: str, reduction: str, weight: str | None, pred: Tensor, eps: float) -> Tensor:
+    if loss == "tv":
+        if reduction != "mean" or weight:
             raise CaseError("the total variation has the reduction mean, and no weight map")
         return losses.total_variation(pred)
-    options: dict[str, Any] = {"reduction": match["reduction"]}
-    if match["weight"]:
-        options["weight"] = case.tensor(match["weight"])
-    if match["loss"] == "charbonnier":
+    options: dict[str, Any] = {"reduction": reduction}
+    if weight:
+        options["weight"] = case.tensor(weight)
+    if loss == "charbonnier":
         options["eps"] = eps**0.5  # officially added under the root as it is
-    return getattr(losses, match["loss"])(pred, case.tensor("target"), **options)
+    return getattr(losses, loss)(pred, case.tensor("target"), **options)
 
 
 def mixup(case: Case) -> Outputs:
@@ -134,29 +131,29 @@ def to_image(case: Case) -> Outputs:
     return {"image_bgr": as_uint8(case.inputs["x"][0].transpose(1, 2, 0))[..., ::-1]}
 
 
-METRIC_NAME = re.compile(r"(?P<measure>psnr|ssim)(?P<luma>_y)?(_border(?P<border>\d+))?(?P<dark>_dark_quirk)?")
-
-
 def measures(case: Case) -> Outputs:
-    """Each by its name: measure, Y channel, border."""
+    """Each by its name: the measure, then in any order "y" and "borderN"; "dark_quirk" names the inputs."""
     usual = case.config.get("crop_border", 0)
     flipped = case.config.get("channel_order", "BGR") == "BGR"
     case.inputs.ignore(*case.inputs)
     outputs: Outputs = {}
     for name in case.outputs:
-        match = METRIC_NAME.fullmatch(name)
-        if match is None:
+        measure, *rest = name.removesuffix("_dark_quirk").split("_")
+        borders = [int(text.removeprefix("border")) for text in rest if re.fullmatch(r"border\d+", text)]
+        on_luma = "y" in rest
+        if measure not in ("psnr", "ssim") or len(borders) + on_luma != len(rest):
             raise CaseError(f"no measure {name!r}")
-        border = int(match["border"] or (usual if isinstance(usual, int) else 0))
-        a, b = (case.inputs[f"dark_{n}" if match["dark"] else n].astype(np.uint8) for n in ("a", "b"))
+        border = borders[0] if borders else usual if isinstance(usual, int) else 0
+        prefix = "dark_" if name.endswith("_dark_quirk") else ""
+        a, b = (case.inputs[prefix + side].astype(np.uint8) for side in ("a", "b"))
         a, b = (cut_border(image[..., ::-1] if flipped else image, border) for image in (a, b))
-        if match["measure"] == "ssim":
-            outputs[name] = (metrics.ssim_y_valid_uint8 if match["luma"] else metrics.ssim_gaussian_valid_uint8)(a, b)
-        else:
-            outputs[name] = (metrics.psnr_y_uint8 if match["luma"] else metrics.psnr_rgb_uint8)(a, b)
-            if not match["luma"] and a.max() <= 1:
-                # officially the peak is then 1: a slip that only these cases know
-                outputs[name] -= 20 * np.log10(255)
+        if measure == "ssim":
+            outputs[name] = (metrics.ssim_y_valid_uint8 if on_luma else metrics.ssim_gaussian_valid_uint8)(a, b)
+            continue
+        outputs[name] = (metrics.psnr_y_uint8 if on_luma else metrics.psnr_rgb_uint8)(a, b)
+        if not on_luma and a.max() <= 1:
+            # officially the peak is then 1: a slip that only these cases know
+            outputs[name] -= 20 * np.log10(255)
     return outputs
 
 
