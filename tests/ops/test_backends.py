@@ -62,3 +62,21 @@ def test_without_the_back_end_the_reference_says_so_once(scan_inputs: Any, cross
     with pytest.raises(UsageError, match="backend cpu of the selective scan does not work here: ImportError"):
         selective_scan(**tensors, backend="cpu")
     assert "cpu" not in available_backends()
+
+
+def test_program_exported_where_the_back_end_works(
+    cross_inputs: Any, request: pytest.FixtureRequest, recwarn: pytest.WarningsRecorder
+) -> None:
+    """It runs elsewhere too, in the reference's way."""
+    tensors = cross_inputs(dtype=torch.float32)
+    x = tensors.pop("x")
+
+    class Module(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return cross_selective_scan(x, **tensors)
+
+    program = torch.export.export(Module(), (x,)).module()
+    expected = program(x)
+    request.getfixturevalue("no_compiler")
+    torch.testing.assert_close(program(x), expected, rtol=1e-5, atol=1e-5)
+    assert any("slow reference form" in str(warning.message) for warning in recwarn)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.errors import UsageError
+from tapetum.ops.selective_scan import unfused
 from tapetum.ops.selective_scan.backends import choose
 from tapetum.ops.selective_scan.reference import CHUNK
 
@@ -115,7 +117,18 @@ def _cross_forward(
 ) -> tuple[Tensor, Tensor]:
     module = choose(backend, x.device, x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        return module.cross_forward(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds, keep_states)
+        if hasattr(module, "cross_forward"):
+            return module.cross_forward(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds, keep_states)
+        # a program that was exported on a machine with a fused back end, on one without
+        if keep_states:
+            raise UsageError("cross selective scan: this exported program trains only where a fast back end works")
+
+        def scan(*tensors: Any) -> Tensor:
+            u, delta, A, B, C, D, _, delta_bias, delta_softplus = tensors
+            return module.forward(u, delta, A, B, C, D, delta_bias, delta_softplus, False)[0]
+
+        y = unfused.cross_selective_scan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds, scan)
+        return y.contiguous(memory_format=torch.channels_last), x.new_empty(0)
 
 
 def _cross_forward_fake(x: Tensor, x_proj_weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
