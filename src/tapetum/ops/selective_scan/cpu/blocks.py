@@ -19,6 +19,8 @@ from tapetum.ops.selective_scan.cpu.emit import WORKING_MEMORY
 from tapetum.ops.selective_scan.cpu.kernels import Variant, build
 
 FLOAT_BYTES = 4
+# calls a function on each of some things
+Share = Callable[[Callable[[Any], None], Iterable[Any]], None]
 
 
 def kernel(name: str, variant: Variant) -> Callable[[Mapping[str, int]], None]:
@@ -81,7 +83,7 @@ def address(tensor: Tensor, *index: int) -> int:
 
 
 @contextmanager
-def workers(jobs: int) -> Iterator[Callable[[Callable[[Any], None], Iterable[Any]], None]]:
+def workers(jobs: int) -> Iterator[Share]:
     """A function that calls another one on each of some things, on as many threads as torch uses (``jobs`` at most).
 
     The kernels run without Python's lock. Made anew for each operator: threads do not survive a fork.
@@ -95,10 +97,18 @@ def workers(jobs: int) -> Iterator[Callable[[Callable[[Any], None], Iterable[Any
 
         yield one_by_one
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="selective-scan") as pool:
+    with ThreadPoolExecutor(threads - 1, thread_name_prefix="selective-scan") as pool:
 
         def share(call: Callable[[Any], None], things: Iterable[Any]) -> None:
-            for _ in pool.map(call, things):  # taking the results raises what a call raised
-                pass
+            waiting = iter(list(things))  # a list's iterator can be asked by several threads
+
+            def take_and_call() -> None:
+                for thing in waiting:
+                    call(thing)
+
+            others = [pool.submit(take_and_call) for _ in range(threads - 1)]
+            take_and_call()
+            for other in others:
+                other.result()  # raises what a call raised there
 
         yield share

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from tapetum.ops.selective_scan.cpu import compiling
-from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, address, kernel, workers
+from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, Share, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK
 
 # B and C are put in order, and their gradients summed over blocks, for so many steps at a time (multiples of CHUNK)
-STRETCH = 16 * CHUNK
+STRETCH = 32 * CHUNK
 STRETCH_BACK = 8 * CHUNK
 
 
@@ -44,9 +44,20 @@ class _Scan:
         self.kept = kept
         self.items = list(product(range(self.batch), range(self.blocks.count)))
 
-    def rows(self, begin: int, end: int) -> Tensor:
-        """B and C of some steps side by side: ``(batch, G, steps, 2N)``."""
-        return torch.cat([self.B[..., begin:end], self.C[..., begin:end]], 2).transpose(2, 3).contiguous()
+    def rows(self, begin: int, end: int, share: Share) -> Tensor:
+        """B and C of some steps side by side: ``(batch, G, steps, 2N)``.
+
+        By NumPy on our threads: torch's own threads would wait actively beside them.
+        """
+        packed = self.A.new_empty(self.batch, self.groups, end - begin, 2 * self.states)
+        target, B, C = (t.detach().numpy() for t in (packed, self.B, self.C))
+
+        def pack(place: tuple[int, int]) -> None:
+            target[place][:, : self.states] = B[place][:, begin:end].T
+            target[place][:, self.states :] = C[place][:, begin:end].T
+
+        share(pack, product(range(self.batch), range(self.groups)))
+        return packed
 
     def fields(self, item: tuple[int, int], begin: int, end: int, rows: Tensor) -> dict[str, int]:
         batch, block = item
@@ -99,7 +110,7 @@ def forward(
     with workers(len(scan.items)) as share:
         for begin in range(0, length, STRETCH):
             end = min(begin + STRETCH, length)
-            rows = scan.rows(begin, end)
+            rows = scan.rows(begin, end, share)
 
             def run(item: tuple[int, int], begin: int = begin, end: int = end, rows: Tensor = rows) -> None:
                 first, _ = scan.blocks.channels(item[1])
@@ -131,11 +142,12 @@ def backward(
     grad_D, grad_bias = grad_A.new_zeros(2, batch, blocks.count, blocks.width)
     half = -(-scan.states // QUAD) * QUAD
     grad_rows = u.new_empty(batch, blocks.count, min(STRETCH_BACK, length), 2, half)
+    shares, of_B, of_C = grad_rows.numpy(), grad_B.numpy(), grad_C.numpy()
     call = kernel("backward", scan.variant)
     with workers(len(scan.items)) as share:
         for begin in reversed(range(0, length, STRETCH_BACK)):
             end = min(begin + STRETCH_BACK, length)
-            rows = scan.rows(begin, end)
+            rows = scan.rows(begin, end, share)
 
             def run(item: tuple[int, int], begin: int = begin, end: int = end, rows: Tensor = rows) -> None:
                 first, _ = blocks.channels(item[1])
@@ -153,8 +165,14 @@ def backward(
                 call(fields | {"grad_rows_half": half})
 
             share(run, scan.items)
-            total = grad_rows[:, :, : end - begin].unflatten(1, (scan.groups, -1)).sum(2)
-            grad_B[..., begin:end] = total[..., 0, : scan.states].transpose(2, 3)
-            grad_C[..., begin:end] = total[..., 1, : scan.states].transpose(2, 3)
+
+            def sum_blocks(place: tuple[int, int], begin: int = begin, end: int = end) -> None:
+                batch, group = place
+                first = group * blocks.per_group_count
+                total = shares[batch, first : first + blocks.per_group_count, : end - begin].sum(0)
+                of_B[place][:, begin:end] = total[:, 0, : scan.states].T
+                of_C[place][:, begin:end] = total[:, 1, : scan.states].T
+
+            share(sum_blocks, product(range(batch), range(scan.groups)))
     of_A, of_D, of_bias = (blocks.unpack(t.sum(0)) for t in (grad_A, grad_D, grad_bias))
     return grad_u, grad_delta, of_A, grad_B, grad_C, of_D, of_bias
