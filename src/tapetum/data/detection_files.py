@@ -1,0 +1,82 @@
+"""Data sets of boxes in the formats that trainers of detectors take: COCO's JSON, and folders of YOLO text."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tapetum.data.detection import DetectionSet, write_yolo_annotation
+from tapetum.errors import InputError
+
+
+def coco_of(data: DetectionSet) -> dict[str, Any]:
+    """The content of a COCO annotation file. Numbers of pictures, boxes and categories count from 1; file names are
+    relative to the data set's folder."""
+    images, annotations = [], []
+    for number, picture in enumerate(data.pictures, 1):
+        name = picture.path.relative_to(data.folder).as_posix()
+        images.append({"id": number, "file_name": name, "width": picture.width, "height": picture.height})
+        for box in picture.boxes:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": box.category + 1,
+                    "bbox": [box.left, box.top, box.width, box.height],
+                    "area": box.width * box.height,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                }
+            )
+    categories = [{"id": index, "name": name, "supercategory": ""} for index, name in enumerate(data.classes, 1)]
+    info = {"description": f"{data.folder.name}, {data.split}"}
+    return {"info": info, "images": images, "annotations": annotations, "categories": categories}
+
+
+def write_coco(data: DetectionSet, file: Path) -> None:
+    """COCO JSON. Raises InputError: the file cannot be written."""
+    _write(json.dumps(coco_of(data)) + "\n", file)
+
+
+def write_yolo(parts: Sequence[DetectionSet], folder: Path) -> None:
+    """``images/SPLIT/`` (copies), ``labels/SPLIT/``, ``classes.txt``, and ``data.yaml`` as trainers of YOLO take it.
+
+    Args:
+        parts: splits of one data set.
+
+    Raises:
+        InputError: something cannot be written.
+    """
+    try:
+        for data in parts:
+            images, labels = folder / "images" / data.split, folder / "labels" / data.split
+            for place in (images, labels):
+                place.mkdir(parents=True, exist_ok=True)
+            for picture in data.pictures:
+                temporary = images / f".tapetum-{os.getpid()}"
+                shutil.copyfile(picture.path, temporary)
+                os.replace(temporary, images / picture.path.name)
+                write_yolo_annotation(picture, labels / f"{picture.path.stem}.txt")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    classes = parts[0].classes
+    _write("".join(f"{name}\n" for name in classes), folder / "classes.txt")
+    # JSON strings are YAML's too, whatever characters the names have
+    lines = [f"path: {json.dumps(folder.resolve().as_posix())}"]
+    lines += [f"{data.split}: images/{data.split}" for data in parts]
+    lines += ["names:", *(f"  {index}: {json.dumps(name)}" for index, name in enumerate(classes))]
+    _write("\n".join(lines) + "\n", folder / "data.yaml")
+
+
+def _write(text: str, file: Path) -> None:
+    temporary = file.with_name(f".tapetum-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{file}: cannot be written: {(error.strerror or str(error)).lower()}") from None
