@@ -24,6 +24,7 @@ from tapetum.methods.retinexformer import (
     RetinexformerConfig,
 )
 from tapetum.methods.retinexformer.objective import LOSSES, PixelObjective
+from tapetum.weights.loading import recognise
 
 TINY = METHOD.configs["tiny"]
 
@@ -177,17 +178,17 @@ def test_mst_plus_plus_recognised(config: MSTPlusPlusConfig) -> None:
 @pytest.mark.parametrize(
     ("key", "shape", "message"),
     [
-        ("body.0.feat_enhancer.e_conv1.weight", (32, 3, 3, 3), "a DED-Net file, not a Retinexformer one"),
-        ("body.0.denoiser.bottleneck.blocks.0.1.fn.net.6.weight", (32, 128, 1, 1), "a DED-Net file"),
-        ("body.0.denoiser.bottleneck.blocks.0.1.fn.net.2.weight", (128, 128, 3, 3), "a DED-Net file"),
-        ("body.0.estimator.diffusion_conv.0.weight", (8, 4, 3, 3), "an abandoned experiment of DED-Net"),
+        ("body.0.feat_enhancer.e_conv1.weight", (32, 3, 3, 3), "of DED-Net before another restorer"),
+        ("body.0.denoiser.bottleneck.blocks.0.1.fn.net.6.weight", (32, 128, 1, 1), "a restorer of DED-Net without"),
+        ("body.0.denoiser.bottleneck.blocks.0.1.fn.net.2.weight", (128, 128, 3, 3), "a restorer of DED-Net without"),
+        ("body.0.estimator.diffusion_conv.0.weight", (8, 4, 3, 3), "DED-Net's experiment with a dilated estimator"),
     ],
 )
-def test_ded_net_is_refused_by_name(key: str, shape: tuple[int, ...], message: str) -> None:
+def test_parts_of_ded_net_are_refused_by_name(key: str, shape: tuple[int, ...], message: str) -> None:
     state = dict(Retinexformer(TINY).state_dict()) | {key: torch.zeros(shape)}
+    assert METHOD.recognise(state) is None
     with pytest.raises(WeightsError, match=message) as caught:
-        METHOD.recognise(state)
-    assert key in str(caught.value)
+        recognise(state)
     assert "\n" not in str(caught.value)
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
 pytest.importorskip("torch")
 
-from torch import nn
-
 from tapetum.errors import UsageError
-from tapetum.methods.contract import Method
 from tapetum.methods.registry import HOMES
-from tapetum.methods.retinexformer.objective import PixelObjective
 from tapetum.training.importing import Imported, import_options, write_recipe
 from tapetum.training.recipe import Recipe, list_recipes, load_recipe
 
@@ -43,6 +36,8 @@ OURS = {
     "mamballie/SDSD_indoor": "mamballie-sdsd-indoor",
     "mamballie/SDSD_outdoor": "mamballie-sdsd-outdoor",
     "mamballie/SID": "mamballie-sid",
+    "dednet/lol1": "dednet-lolv1",
+    "dednet/lol2s": "dednet-lolv2-synthetic",
 }
 
 
@@ -81,7 +76,8 @@ def changed(tmp_path):
 def test_an_imported_file_is_the_bundled_recipe(file, name, tmp_path):
     if name not in list_recipes():
         pytest.skip(f"no recipe {name} in this version")
-    theirs, ours = imported_recipe(import_options(FILES / f"{file}.yml"), tmp_path), load_recipe(name)
+    imported = import_options(FILES / f"{file}.yml", "dednet" if file.startswith("dednet") else None)
+    theirs, ours = imported_recipe(imported, tmp_path), load_recipe(name)
     for part in ("method", "config", "weights", "objective", "optimiser", "schedule"):
         assert getattr(theirs, part) == getattr(ours, part), part
     for part in ("root", "patch", "crop", "colours", "mixup"):
@@ -151,30 +147,8 @@ def test_what_the_files_leave_open_is_said():
 # --- DED-Net ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class DEDNetConfig:
-    n_feat: int = 40
-    stage: int = 1
-    num_blocks: tuple[int, int, int] = (1, 2, 2)
-    ffn: str = "dense"
-
-
-@pytest.fixture
-def dednet(monkeypatch):
-    """A method dednet with the configurations that its folder is to have, where there is none."""
-    if "dednet" in HOMES:
-        return
-    configs = {"lol1": DEDNetConfig(), "lol2s": DEDNetConfig(), "paper": DEDNetConfig(ffn="separable")}
-    home = ModuleType("dednet_of_the_test")
-    home.METHOD = Method(  # type: ignore[attr-defined]
-        "dednet", "DED-Net", lambda config: nn.Identity(), DEDNetConfig, configs, lambda state: None, PixelObjective
-    )
-    monkeypatch.setitem(sys.modules, home.__name__, home)
-    monkeypatch.setitem(HOMES, "dednet", f"{home.__name__}:METHOD")
-
-
 @pytest.mark.parametrize(("file", "ours"), [("lol1", "lolv1"), ("lol2s", "lolv2-synthetic")])
-def test_dednet_files_train_like_retinexformer(file, ours, dednet, tmp_path):
+def test_dednet_files_train_like_retinexformer(file, ours, tmp_path):
     imported = import_options(FILES / "dednet" / f"{file}.yml", "dednet")
     assert not [note for note in imported.notes if note.startswith("network_g")]
     recipe, like = imported_recipe(imported, tmp_path), load_recipe(f"retinexformer-{ours}")

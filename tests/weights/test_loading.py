@@ -30,6 +30,7 @@ CONFIGS: dict[str, Any] = {
     "twilight": "tiny",
     "retinexformer": {"n_feat": 4, "num_blocks": (1, 1, 2)},
     "mst_plus_plus": {"n_feat": 4, "stage": 1},
+    "dednet": "tiny",
     "mamballie": "tiny",
 }
 

@@ -41,7 +41,9 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of results to measure instead of a model.")
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="strict, or retinexformer_test_script.")] = "strict",
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="strict, retinexformer_test_script, or dednet_test_script.")
+    ] = "strict",
     self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
     gt_mean: Annotated[
         str, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")

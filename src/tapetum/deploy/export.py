@@ -149,7 +149,8 @@ class _Statistics(nn.Module):
 def _convert(network: nn.Module, properties: Properties, opset: int) -> onnx.ModelProto:
     multiple = properties.size_multiple
     # sizes are multiples of the size multiple: said so, the exporter can follow the shapes through every level
-    rows, columns = (torch.export.Dim(f"{name}_units", min=2, max=10**5) for name in ("height", "width"))
+    least = max(2, -(-properties.minimum_size // multiple))
+    rows, columns = (torch.export.Dim(f"{name}_units", min=least, max=10**5) for name in ("height", "width"))
     batch = torch.export.Dim("batch", min=1, max=1024)
     size = {0: batch, 2: multiple * rows, 3: multiple * columns} if multiple > 1 else {0: batch, 2: rows, 3: columns}
     units = -(-max(properties.minimum_size, 64) // multiple)

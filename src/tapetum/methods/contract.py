@@ -38,6 +38,7 @@ class Properties:
             "statistics": a vector ``(N, K)`` that the network's ``measure`` takes from the whole picture, shrunk so
             that its longer side is at most ``thumbnail_size``. "picture": all of it. Nothing stands in for
             the rest then, ``forward`` has no second argument, and a tile is only near: the method's card says how near.
+        exact_tiles: False where a tile is only near, although it is given its context: the card says how near.
         thumbnail_size: T above.
         deterministic: False where the result depends on random numbers (then an explicit generator is taken).
         default_steps: sampling steps of an iterative method, else None.
@@ -49,6 +50,7 @@ class Properties:
     minimum_size: int = 1
     receptive_field: int = 0
     context: Literal["none", "thumbnail", "statistics", "picture"] = "none"
+    exact_tiles: bool = True
     thumbnail_size: int = 0
     deterministic: bool = True
     default_steps: int | None = None

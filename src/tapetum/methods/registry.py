@@ -21,6 +21,7 @@ HOMES = {
     "retinexformer": "tapetum.methods.retinexformer:METHOD",
     "mst_plus_plus": "tapetum.methods.retinexformer:MST_PLUS_PLUS",
     "mamballie": "tapetum.methods.mamballie:METHOD",
+    "dednet": "tapetum.methods.dednet:METHOD",
 }
 
 

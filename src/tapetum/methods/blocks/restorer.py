@@ -101,13 +101,16 @@ class AttentionBlocks(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-def restorer_radius(num_blocks: Sequence[int]) -> int:
-    """How far, in pixels, :class:`RestorerU` with depth-wise feed-forward sees to each side, its attention being given.
+def restorer_radius(num_blocks: Sequence[int], per_block: int = 3) -> int:
+    """How far, in pixels, :class:`RestorerU` sees to each side, its attention being given.
 
-    Three 3x3 convolutions a block, at steps of 1, 2 and 4 pixels; embedding and mapping; the strided convolutions.
+    Its blocks, at steps of 1, 2 and 4 pixels; embedding and mapping; the strided convolutions.
+
+    Args:
+        per_block: how far one block sees: 2 by the attention's positional branch, and 1 by the depth-wise feed-forward.
     """
-    full, half, quarter = num_blocks
-    return 2 * 3 * full + 2 * 2 * 3 * half + 4 * 3 * quarter + 2 + 6
+    full, half, quarter = (per_block * count for count in num_blocks)
+    return 2 * full + 2 * 2 * half + 4 * quarter + 2 + 6
 
 
 def _halving(channels: int) -> nn.Conv2d:

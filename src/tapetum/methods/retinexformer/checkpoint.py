@@ -8,21 +8,15 @@ from typing import TypeGuard
 
 from torch import Tensor
 
-from tapetum.errors import WeightsError
 from tapetum.methods.retinexformer.mst_plus_plus import MSTPlusPlusConfig
 from tapetum.methods.retinexformer.network import RetinexformerConfig
 
 
 def recognise_retinexformer(state: Mapping[str, Tensor]) -> RetinexformerConfig | None:
-    """The configuration of a Retinexformer file, or None where the keys are another method's.
-
-    Raises:
-        WeightsError: a DED-Net file, or one of its abandoned experiments: same skeleton, other parts.
-    """
+    """The configuration of a Retinexformer file, or None where the keys are another method's."""
     first_conv = state.get("body.0.estimator.conv1.weight")
-    if not _is_kernel(first_conv) or "body.0.denoiser.embedding.weight" not in state:
+    if not _is_kernel(first_conv) or "body.0.denoiser.embedding.weight" not in state or _is_ded_net(state):
         return None
-    _refuse_relatives(state)
     return RetinexformerConfig(
         n_feat=first_conv.shape[0],
         stage=_count(state, r"body\.(\d+)\.estimator\."),
@@ -47,13 +41,13 @@ def recognise_mst_plus_plus(state: Mapping[str, Tensor]) -> MSTPlusPlusConfig | 
     )
 
 
-def _refuse_relatives(state: Mapping[str, Tensor]) -> None:
-    for key, tensor in state.items():
-        if "diffusion_conv" in key or ".estimator.conv3x3." in key or ".denoiser.scale_aware_aggregation." in key:
-            raise WeightsError(f"an abandoned experiment of DED-Net, which tapetum does not have (it holds {key})")
-        dense_or_separable = (key.endswith(".1.fn.net.2.weight") and tensor.shape[1:2] != (1,)) or ".fn.net.6." in key
-        if ".feat_enhancer." in key or dense_or_separable:
-            raise WeightsError(f"a DED-Net file, not a Retinexformer one (it holds {key})")
+def _is_ded_net(state: Mapping[str, Tensor]) -> bool:
+    """Whether a file with this skeleton holds parts of DED-Net or of its experiments: that method names them."""
+    parts = (".feat_enhancer.", ".fn.net.6.", ".diffusion_conv.", ".estimator.conv3x3.", ".denoiser.scale_aware")
+    return any(
+        any(part in key for part in parts) or (key.endswith(".1.fn.net.2.weight") and tensor.shape[1:2] != (1,))
+        for key, tensor in state.items()
+    )
 
 
 def _is_kernel(tensor: Tensor | None) -> TypeGuard[Tensor]:
