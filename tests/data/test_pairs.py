@@ -37,6 +37,14 @@ def test_folders_are_paired_by_name_with_scenes(split):
     assert [(p.name, p.scene) for p in listed] == [("a", "1"), ("b", "1"), ("c", "2")]
 
 
+def test_folders_are_listed_by_file_name(split):
+    """As the published lists: "a-2.png" is before "a.png"."""
+    for side in ("low", "high"):
+        write_picture(Picture(np.zeros((4, 4, 3), np.uint8)), split / "train" / side / "a-2.png")
+    listed = pairs.pairs_of_folders(split / "train" / "low", split / "train" / "high")
+    assert [p.name for p in listed] == ["a-2", "a", "b", "c"]
+
+
 def test_held_out_scenes_are_whole_and_stable(split):
     scenes = pairs.scenes_of_split(split / "splits.json", "train/")
     listed = pairs.pairs_of_folders(split / "train" / "low", split / "train" / "high", scenes)

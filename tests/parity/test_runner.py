@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tapetum.data.arrays import prepare_array
+
 HERE = Path(__file__).parent
-COPIED = HERE / "cases" / "retinexformer"
+CASES = HERE / "cases"
+COPIED = CASES / "retinexformer"
 
 Change = Callable[[dict[str, Any], dict[str, np.ndarray]], None]
 
 
-def changed(tmp_path: Path, name: str, change: Change) -> Any:
+def changed(tmp_path: Path, name: str, change: Change, folder: Path = COPIED) -> Any:
     """The copied case ``name`` after ``change(content, tensors)``."""
     from parity_runner.case import Case
 
-    content = json.loads((COPIED / f"{name}.json").read_text())
-    tensors = load_file(COPIED / f"{name}.safetensors")
+    content = json.loads((folder / f"{name}.json").read_text())
+    tensors = load_file(folder / f"{name}.safetensors")
     change(content, tensors)
     save_file(tensors, tmp_path / f"{name}.safetensors")
     (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -82,6 +86,59 @@ def fails(case: Any, match: str) -> None:
 )
 def test_fails(tmp_path: Path, name: str, change: Change, match: str) -> None:
     fails(changed(tmp_path, name, change), match)
+
+
+def _without_test_clips(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    content["config"] |= {"testing_dir": None, "filename_tmpl": "{}"}
+    frames = sorted(path for path in content["tree"] if path.startswith("input"))
+    content["expected"] = {
+        "val": [],
+        "train": [{"lq": path, "gt": path.replace("input", "GT")} for path in frames],
+        "test_2": [],
+    }
+    content["call"] = "no phase has a picture to read"
+    tensors.clear()
+    tensors["output/train_lq_0"] = _first_frame(content, frames[0])
+
+
+def _first_frame(content: dict[str, Any], path: str) -> np.ndarray:
+    pixels = np.random.default_rng(zlib.crc32(path.encode())).integers(0, 256, content["array_shape"], dtype=np.uint8)
+    return prepare_array(pixels, *content["config"]["train_size"]).transpose(2, 0, 1).copy()
+
+
+def _one_cycle_as_usual(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    content["config"] = {"type": "CosineAnnealingRestartCyclicLR", "base_lr": 2.0, "periods": [10]}
+    tensors |= {"input/iteration": np.float32([1, 6, 11]), "output/lr": np.float32([2, 1, 0])}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("data_sdsd", _without_test_clips), ("schedule_150k", _one_cycle_as_usual)],
+)
+def test_official_defaults_of_mamballie(tmp_path: Path, name: str, change: Change) -> None:
+    """What an option file may leave out, and a split without samples."""
+    from parity_runner.case import run
+
+    run(changed(tmp_path, name, change, CASES / "mamballie"))
+
+
+def test_gradients_beside_an_empty_group(tmp_path: Path) -> None:
+    """What tells the light to a group without blocks takes part in nothing: its gradient is zero, not absent."""
+    from parity_runner.case import run
+
+    def without_second_group(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        content["config"]["network"]["depths"] = [1, 0, 1, 1, 1, 1]
+        manifest = content["manifest"]
+        content["manifest"] = {key: shape for key, shape in manifest.items() if not key.startswith("VSSB_2")}
+        for key in list(tensors):
+            if key.startswith("output/"):
+                del tensors[key]
+        tensors["output/grad/conv_first_2_fea.bias"] = np.zeros(manifest["conv_first_2_fea.bias"], np.float32)
+        # without a loss to compare with there would be no step
+        tensors["output/losses"] = np.ones(1, np.float32)
+        content["tolerances"] = {"losses": {"atol": 1, "rtol": 0}}
+
+    run(changed(tmp_path, "train_step", without_second_group, CASES / "mamballie"))
 
 
 def test_tolerances_name_outputs(tmp_path: Path) -> None:

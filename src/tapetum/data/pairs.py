@@ -35,7 +35,7 @@ def pairs_of_folders(
     low_name: str = "{}",
     target_name: str = "{}",
 ) -> list[Pair]:
-    """Pairs two folders by file stem.
+    """Pairs two folders by file stem; in the order of the targets' file names.
 
     Args:
         scenes: scene of each pair; None: each is one of its own.
@@ -50,7 +50,7 @@ def pairs_of_folders(
     if lonely:
         where, name = (target, target_name) if lonely[0] in lows else (low, low_name)
         raise InputError(f"{where}: no picture named {name.format(lonely[0])}.* ({len(lonely)} without a partner)")
-    return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows)]
+    return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows, key=lambda n: targets[n].name)]
 
 
 def pairs_of_split(file: Path, key: str) -> list[Pair]:

@@ -229,7 +229,9 @@ def train_step(case: Case) -> Outputs:
         loss.backward()
         outputs["losses"].append(loss.item())
         if step == 0:
-            outputs |= {f"grad/{name}": p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+            # what tells the light to a group without blocks takes part in nothing
+            given = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in net.named_parameters()}
+            outputs |= {f"grad/{name}": grad.clone() for name, grad in given.items()}
         optimiser.step()
     return outputs
 

@@ -17,6 +17,7 @@ from tapetum import losses, metrics
 from tapetum.data import augmentation, layouts
 from tapetum.data.arrays import load_array, prepare_array
 from tapetum.data.pairs import Pair, pairs_of_folders
+from tapetum.errors import InputError
 from tapetum.imaging import Picture, write_picture
 from tapetum.metrics.pictures import as_uint8, cut_border
 from tapetum.training import schedules
@@ -98,7 +99,7 @@ def learning_rates(case: Case) -> Outputs:
 
 def _cyclic(config: Taken, iteration: int, base: float) -> float:
     return schedules.cosine_restart_cyclic(
-        iteration, base, config["periods"], config["restart_weights"], config["eta_mins"]
+        iteration, base, config["periods"], config.get("restart_weights", [1]), config.get("eta_mins", [0])
     )
 
 
@@ -190,8 +191,10 @@ def dataset(case: Case) -> Outputs:
     if "io_backend" in config and config["io_backend"]["type"] != "disk":
         raise CaseError(f"files lie on a disk here, not in {config['io_backend']['type']}")
     config.ignore("name", "gt_size", "padding", "interval_list", "random_reverse", "border_mode")
-    config.ignore("cache_keys", "use_shuffle", "use_flip", "use_hflip", "use_rot", "scale", "task", "color")
-    if config.get("cache_data", True) is not True:
+    config.ignore("cache_keys", "use_shuffle", "use_flip", "use_hflip", "use_rot", "scale", "task", "color", "N_frames")
+    if kind != "PairedImageDataset":
+        config.ignore("filename_tmpl", "testing_dir", "train_size")
+    if config.get("cache_data", True) is not True and kind != "PairedImageDataset":
         raise CaseError("cache_data must be true")
     outputs: Outputs = {}
     with TemporaryDirectory() as folder:
@@ -199,7 +202,7 @@ def dataset(case: Case) -> Outputs:
         for path in {*content["tree"], *content.get("texts", {})}:
             _write(root / path, path, content)
         for phase, expected in content["expected"].items():
-            pairs = LISTS[kind](config, f"{root.as_posix()}/", "train" if phase == "train" else "test")
+            pairs = _listed(config, f"{root.as_posix()}/", phase, expected)
             listed = [_entry(pairs, i, root, wanted, config) for i, wanted in enumerate(expected[: len(pairs)])]
             if len(pairs) != len(expected) or listed != expected:
                 raise AssertionError(f"{case.name}, {phase}: lists {listed} ({len(pairs)}), published {expected}")
@@ -209,8 +212,16 @@ def dataset(case: Case) -> Outputs:
                     pair = pairs[int(match[2])]
                     image = _read(pair.low if match[1] == "lq" else pair.target, config)
                     outputs[name] = image.transpose(2, 0, 1)
-    config.ignore("train_size")
     return outputs
+
+
+def _listed(config: Taken, root: str, phase: str, expected: list[dict[str, Any]]) -> list[Pair]:
+    try:
+        return LISTS[config["type"]](config, root, "train" if phase == "train" else "test")
+    except InputError:
+        if expected:
+            raise
+        return []  # a phase without a sample is an error of ours
 
 
 def _write(file: Path, path: str, content: dict[str, Any]) -> None:
@@ -263,19 +274,17 @@ def _paired(config: Taken, root: str, split: layouts.Split) -> list[Pair]:
 
 
 def _sdsd(config: Taken, root: str, split: layouts.Split) -> list[Pair]:
-    test = (config["testing_dir"] or "").split(",")
+    test = (config.get("testing_dir") or "").split(",")
     return layouts.sdsd_clips(Path(root + config["dataroot_lq"]), Path(root + config["dataroot_gt"]), test, split)
 
 
 def _smid(config: Taken, root: str, split: layouts.Split) -> list[Pair]:
-    config.ignore("testing_dir")
     target = root + config["dataroot_gt"]
     test_list = layouts.smid_test_list(target)
     return layouts.smid_scenes(Path(root + config["dataroot_lq"]), Path(target), test_list, split)
 
 
 def _sid(config: Taken, root: str, split: layouts.Split) -> list[Pair]:
-    config.ignore("testing_dir")
     return layouts.sid_scenes(Path(root + config["dataroot_lq"]), Path(root + config["dataroot_gt"]), split)
 
 
