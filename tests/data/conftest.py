@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ PictureFile = Callable[..., Path]
 def picture(tmp_path: Path) -> PictureFile:
     """Writes a grey picture of 200x100 pixels (or another size) under ``tmp_path`` and returns its path."""
 
-    def write(name: str, width: int = 200, height: int = 100, **options: object) -> Path:
+    def write(name: str, width: int = 200, height: int = 100, **options: Any) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(path, **options)

@@ -140,7 +140,7 @@ def test_missing_pictures_of_a_split(archive):
     (archive / "ExDark/Boat/2015_00700.jpg").unlink()
     with pytest.raises(
         InputError,
-        match=r"imageclasslist\.txt: 1 of the 2 pictures of test are not in .*ExDark, the first is 2015_00700",
+        match=r"imageclasslist\.txt: 1 of the 2 pictures of test are not in .*ExDark, the first is 2015",
     ):
         read_detection_set(archive, "test")
 

@@ -33,19 +33,7 @@ class OnnxEngine:
     """
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
-        import onnxruntime
-
-        kind, _, index = ("cpu" if device == "auto" else device).partition(":")
-        wrong_index = index != "" and (kind == "cpu" or not index.isdecimal())
-        if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers() or wrong_index:
-            offered = [k for k, provider in _PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
-            raise UsageError(f"the ONNX engine has no device {device!r} here: choose from {', '.join(offered)}")
-        path = Path(path)
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file")
-        provider = (_PROVIDERS[kind], {"device_id": index} if index else {})
-        self._session = _make_session(path, provider, threads or available_cores())
-        self.name = f"onnx:{kind}" + (f":{index}" if index else "")
+        self._session, self.name = open_session(path, device, threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             self.properties = Properties.from_json(metadata["tapetum.properties"])
@@ -87,11 +75,26 @@ class OnnxEngine:
         return _guarded(lambda: self._session.run([output], inputs)[0])
 
 
-def _make_session(path: Path, provider: tuple[str, dict[str, str]], threads: int) -> Any:
+def open_session(path: str | Path, device: str = "auto", threads: int | None = None) -> tuple[Any, str]:
+    """ONNX Runtime's session for a file, and where it runs ("onnx:cpu"); arguments as :class:`OnnxEngine`'s.
+
+    Raises:
+        WeightsError: no such file, or no ONNX file that can be run.
+        UsageError: a device that this ONNX Runtime does not have.
+    """
     import onnxruntime
 
+    kind, _, index = ("cpu" if device == "auto" else device).partition(":")
+    wrong_index = index != "" and (kind == "cpu" or not index.isdecimal())
+    if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers() or wrong_index:
+        offered = [k for k, provider in _PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
+        raise UsageError(f"the ONNX engine has no device {device!r} here: choose from {', '.join(offered)}")
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    provider = (_PROVIDERS[kind], {"device_id": index} if index else {})
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or available_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Measured (benchmarks/enhancer.py): without the memory pattern a run takes 290 instead of 500 bytes per pixel and
@@ -99,9 +102,10 @@ def _make_session(path: Path, provider: tuple[str, dict[str, str]], threads: int
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # the runtime's exceptions have no common base but this
         raise WeightsError(f"{path}: no ONNX file that can be run ({_first_line(error)})") from None
+    return session, f"onnx:{kind}" + (f":{index}" if index else "")
 
 
 def _guarded(call: Callable[[], np.ndarray]) -> np.ndarray:

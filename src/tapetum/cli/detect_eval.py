@@ -1,0 +1,167 @@
+"""``tapetum detect-eval``: what enhancement does for a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
+from tapetum.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from tapetum.data.detection import DetectionSet
+    from tapetum.evaluation.detection.cache import EnhancedCache
+    from tapetum.evaluation.detection.detector import Detector
+    from tapetum.evaluation.detection.run import Load, Result
+    from tapetum.evaluation.detection.scoring import Score
+
+
+def detect_eval(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of ExDark, or of a data set that lies alike.")],
+    detector: Annotated[Path, typer.Option(metavar="FILE", help="A detector as an .onnx file.")],
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="train, val, test, or a file that names pictures. Default: all pictures."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What enhances. May be given again. Default: default.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of weights for the model.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Of the model: auto, cpu, cuda ...")] = "auto",
+    detector_device: Annotated[str, typer.Option(metavar="NAME", help="Of the detector: cpu, cuda ...")] = "auto",
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The detector's own classes, one a line, where they are not the data's."),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the detector's outputs. Default: recognised by their shapes.")
+    ] = "auto",
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Of the detector's input, where it is open. Default: 640.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, metavar="0..1", help="Boxes with lower scores do not count.")
+    ] = 0.005,
+    iou: Annotated[
+        float, typer.Option(min=0, max=1, metavar="0..1", help="Boxes that overlap better ones by more are dropped.")
+    ] = 0.45,
+    clip: Annotated[bool, typer.Option("--clip", help="Cut boxes that lie partly outside of their picture.")] = False,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first pictures.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where enhanced pictures are kept. Default: the user's cache.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures with boxes.")] = None,
+    examples: Annotated[int, typer.Option(metavar="N", min=1, help="How many of these.")] = 8,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the figures of every class.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the report; - prints it instead.")] = None,
+) -> None:
+    """Measure a detector on dark pictures and on enhanced ones, side by side.
+
+    Example: 'tapetum detect-eval ExDark/ --split test --detector yolo.onnx'. A stopped run goes on where it was.
+    """
+    models = list(dict.fromkeys(model or ["default"]))
+    if weights is not None and len(models) > 1:
+        raise UsageError("--weights fits one --model")
+    for file in (csv, json):  # said before the work, not after it
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
+    require("faster_coco_eval", "detect", "detect-eval")
+
+    from tapetum.data.exdark import read_classes, read_detection_set
+    from tapetum.data.pictures import load_rgb
+    from tapetum.evaluation.detection.detector import Detector, Settings
+    from tapetum.evaluation.detection.run import DARK, as_dict, rows, save_examples
+
+    found = read_detection_set(data, split, limit=limit, clip=clip)
+    settings = Settings(layout, size, confidence, iou)
+    knows = read_classes(classes) if classes else None
+    finder = Detector(detector, found.classes, settings, knows=knows, device=detector_device)
+    names = [named(name, weights) for name in models]
+    if len({DARK, *names}) <= len(names):
+        raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
+    caches = {name: enhanced(each, weights, device, cache) for name, each in zip(names, models, strict=True)}
+    loads: dict[str, Load] = {DARK: load_rgb} | {name: each.get for name, each in caches.items()}
+    results = [measure(finder, found, name, load) for name, load in loads.items()]
+    if pictures is not None:
+        for result in results[1:]:
+            pair = loads[DARK], loads[result.name]
+            save_examples(pictures, found, results[0], result, pair, examples, LEAST)
+        say(f"written: {printable(pictures)}")
+    content = as_dict(found, finder, results)
+    if json == Path("-"):
+        print_json(content)
+    else:
+        show(results)
+        height, width = finder.size
+        say(f"{len(found.pictures)} pictures ({found.split}), layout {finder.layout}, input {width}x{height}")
+    write(content, rows(results), csv, json)
+    raise typer.Exit(DONE)
+
+
+LEAST = 0.25  # score of boxes that are drawn
+
+
+def named(model: str, weights: Path | None) -> str:
+    """The name that the table gives a model."""
+    name = Path(model).stem if model.lower().endswith(".onnx") else model
+    return f"{name}:{weights.stem}" if weights else name
+
+
+def enhanced(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:
+    from tapetum.enhancer import Enhancer
+    from tapetum.evaluation.detection.cache import EnhancedCache, default_cache, model_key
+
+    enhancer = Enhancer(model, device, weights=weights)
+    return EnhancedCache(cache or default_cache(), model_key(model, weights, enhancer.engine.name), enhancer)
+
+
+def measure(detector: Detector, data: DetectionSet, name: str, load: Load) -> Result:
+    from tapetum.evaluation.detection.run import Result, detect
+    from tapetum.evaluation.detection.scoring import score
+
+    with progress_bar() as bar:
+        track = partial(bar.track, total=len(data.pictures), description=printable(name))
+        detections = list(track(detect(detector, data, load)))
+    return Result(name, detections, score(data, detections))
+
+
+def show(results: Sequence[Result]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class")
+    names = [printable(result.name) for result in results]
+    for heading in ["objects", *(f"{m} {name}" for m in HEADINGS.values() for name in names)]:
+        table.add_column(heading, justify="right")
+    for scores in zip(*(result.scores for result in results), strict=True):
+        figures = [percent(each, measure) for measure in HEADINGS for each in scores]
+        table.add_row(printable(scores[0].name), str(scores[0].objects), *figures)
+    print_table(table)
+
+
+HEADINGS = {"ap50": "AP50", "ap50_95": "AP50:95", "ap50_voc": "VOC AP50"}
+
+
+def percent(score: Score, measure: str) -> str:
+    value = getattr(score, measure)
+    return f"{100 * value:.1f}" if value == value else "-"
+
+
+def write(content: object, lines: Sequence[Sequence[str]], csv: Path | None, json: Path | None) -> None:
+    from csv import writer
+    from io import StringIO
+
+    from tapetum.evaluation.report import write_json, write_text
+
+    if csv is not None:
+        text = StringIO()
+        writer(text, lineterminator="\n").writerows(lines)
+        write_text(text.getvalue(), csv)
+        say(f"written: {printable(csv)}")
+    if json not in (None, Path("-")):
+        write_json(content, json)
+        say(f"written: {printable(json)}")

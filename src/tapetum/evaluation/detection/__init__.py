@@ -1,0 +1,1 @@
+"""How well a detector finds things in dark pictures and in enhanced ones."""
