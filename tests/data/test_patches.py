@@ -28,7 +28,7 @@ def pictures(tmp_path):
 
 
 def make(pairs, **options):
-    source = {k: options.pop(k) for k in ("kind", "noise", "shrink", "stops", "gain") if k in options}
+    source = {k: options.pop(k) for k in ("kind", "noise", "shrink", "stops", "gain", "low_key") if k in options}
     return PatchDataset([Source(pairs, **source)], patch=16, seed=3, length=50, thumbnail=64, **options)
 
 
@@ -61,6 +61,18 @@ def test_global_random_state_is_left_alone(pictures):
 def test_identity_wants_its_input_back(pictures):
     sample = make(pictures, kind="identity")[0]
     assert torch.equal(sample["low"], sample["target"])
+
+
+def test_low_key_pictures_are_darker_and_want_themselves_back(pictures):
+    plain, low_key = make(pictures, kind="identity"), make(pictures, kind="identity", low_key=1.0)
+    darker = []
+    for i in range(20):
+        sample = low_key[i]
+        assert torch.equal(sample["low"], sample["target"])
+        # the same patch, as both draw alike up to here
+        assert (sample["low"] <= plain[i]["low"] + 1e-6).all()
+        darker.append(float((plain[i]["low"] - sample["low"]).mean()))
+    assert max(darker) > 0.1
 
 
 def test_gain_varies_the_low_alone(pictures):

@@ -38,6 +38,9 @@ class Source:
         noise: strength of synthetic noise put on the low (0: none).
         stops: range of the exposure taken away by "darken".
         gain: the low's exposure is varied by up to so many stops to both sides; its target stays.
+        low_key: "identity" only: contrast is raised by an exponent of up to ``1 + low_key`` on linear light, whites
+            kept, and half of the pictures lose light towards one border, because pictures with large deep shadows are
+            to stay as they are, too.
         shrink: largest factor by which pictures are shrunk first, 1 or 2 (drawn).
         stride: corners of patches are multiples of this: the toolbox's sliding window, its windows drawn.
         read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
@@ -50,6 +53,7 @@ class Source:
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     gain: float = 0.0
+    low_key: float = 0.0
     shrink: int = 1
     stride: int = 1
     read: Reader = load_rgb
@@ -131,6 +135,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             rows, columns = inner
             part = (rows.start / size[0], columns.start / size[1], rows.stop / size[0], columns.stop / size[1])
             shown = _unit(exposure(low[inner], rng, factor, part))
+            wanted = shown if source.kind == "identity" else wanted
         sample = {"low": pad_to(shown, patch), "target": pad_to(wanted, patch)}
         if self.thumbnail:
             if exposure is not None:
@@ -166,6 +171,7 @@ def whole_pictures(source: Source, pair: Pair, store: PictureStore, rng: np.rand
     exposure = Exposure.draw(source, rng)
     if exposure is not None:
         low = exposure(low, rng)
+        target = low if source.kind == "identity" else target
     return _tensor(_unit(low)), _tensor(_unit(target))
 
 
@@ -183,6 +189,8 @@ class Exposure:
             dark = synthesis.draw_darkening(rng, source.stops)
         elif source.gain:
             dark = synthesis.Darkening(stops=float(rng.uniform(-source.gain, source.gain)))
+        elif source.low_key:
+            dark = synthesis.draw_low_key(rng, source.low_key)
         noise = synthesis.draw_noise(rng, source.noise) if source.noise else None
         return None if dark is None and noise is None else cls(dark, noise)
 

@@ -87,6 +87,16 @@ def draw_darkening(rng: np.random.Generator, stops: tuple[float, float]) -> Dark
     )
 
 
+def draw_low_key(rng: np.random.Generator, strength: float) -> Darkening:
+    """Deep shadows beside untouched whites: contrast up to ``1 + strength``, half of the draws lit from one side."""
+    return Darkening(
+        stops=0.0,
+        contrast=float(rng.uniform(1, 1 + strength)),
+        falloff=float(rng.choice([0.0, rng.uniform(0.5, 1.0)])),
+        angle=float(rng.uniform(0, 2 * np.pi)),
+    )
+
+
 def darken(linear: Picture, how: Darkening, window: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Picture:
     """Less light on a linear picture ``(H, W, 3)``.
 

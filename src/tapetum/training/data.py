@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -47,7 +49,18 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
         except InputError as error:
             raise UsageError(f"recipe {recipe.name}, source {section.name}: {error} (data.root=...?)") from None
         train, validation = lists.hold_out(pairs, section.hold_out)
-        common = Source((), section.weight, section.kind, section.noise, section.stops, read=read, turns=turns)
+        common = Source(
+            (),
+            section.weight,
+            section.kind,
+            section.noise,
+            section.stops,
+            low_key=section.low_key,
+            read=read,
+            turns=turns,
+        )
+        if section.highlights < 1:
+            train = [pair for pair in train if tenth_brightest(read(pair.low)) <= section.highlights]
         if section.weight > 0:
             training.append(
                 replace(common, pairs=train, gain=section.gain, shrink=section.shrink, stride=section.stride)
@@ -57,6 +70,12 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
             chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
             held.append(Held(section.name, replace(common, pairs=chosen)))
     return training, held
+
+
+def tenth_brightest(picture: NDArray[Any]) -> float:
+    """The brightness, in 0..1, that a tenth of the pixels of ``(H, W, 3)`` reach with their brightest channel."""
+    white = 255 if picture.dtype == np.uint8 else 1
+    return float(np.percentile(picture.max(axis=2), 90)) / white
 
 
 def _list(section: SourceSection, root: Path) -> tuple[list[lists.Pair], Reader, bool]:

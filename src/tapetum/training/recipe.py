@@ -79,13 +79,24 @@ class SourceSection(Section):
     noise: Annotated[float, Field(ge=0)] = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     gain: Annotated[float, Field(ge=0)] = 0.0
+    low_key: Annotated[float, Field(ge=0)] = 0.0
     shrink: Literal[1, 2] = 1
     stride: Annotated[int, Field(ge=1)] = 1
     """Corners of patches are multiples of this: the sliding window of the Retinexformer toolbox."""
+    highlights: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Training leaves out pairs whose low has a tenth of its pixels brighter than this: they are not underexposed."""
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the scenes kept for validation."""
     validate_at_most: Annotated[int, Field(ge=0)] = 16
     """Pictures of the kept scenes that are really validated with, evenly chosen."""
+
+    @model_validator(mode="after")
+    def _identity_stays(self) -> SourceSection:
+        if self.low_key and self.kind != "identity":
+            raise ValueError(f"low_key is for kind: identity, source {self.name} is {self.kind}")
+        if self.kind == "identity" and (self.noise or self.gain):
+            raise ValueError(f"source {self.name}: kind: identity has neither noise nor gain")
+        return self
 
 
 class DataSection(Section):
@@ -190,7 +201,7 @@ class Vibrate(Section):
 
 class RunSection(Section):
     steps: Annotated[int, Field(ge=1)]
-    seed: int = 100
+    seed: Annotated[int, Field(ge=0)] = 100
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
