@@ -223,6 +223,11 @@ def test_wrong_types_and_devices(scan_inputs: Any) -> None:
         selective_scan(**{**tensors, "A": tensors["A"].long()})
     with pytest.raises(UsageError, match="B must be a tensor, got ndarray"):
         selective_scan(**{**tensors, "B": tensors["B"].numpy()})
+    for name in ("u", "B"):
+        with pytest.raises(UsageError, match=f"{name} must be a tensor, got NoneType"):
+            selective_scan(**{**tensors, name: None})
+    with pytest.raises(UsageError, match="backend must be the name of one, or auto, got None"):
+        selective_scan(**tensors, backend=None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="delta is on meta, but the input is on cpu"):
         selective_scan(**{**tensors, "delta": tensors["delta"].to("meta")})
 

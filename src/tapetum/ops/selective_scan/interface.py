@@ -50,6 +50,8 @@ def selective_scan(
         UsageError: shapes, dtypes or devices do not go together, or the back end does not work here.
     """
     _check_selective_scan(u, delta, A, B, C, D, z, delta_bias)
+    if not isinstance(backend, str):
+        raise UsageError(f"selective scan: backend must be the name of one, or auto, got {backend!r}")
     if B.ndim == 3:
         B, C = B[:, None], C[:, None]
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
@@ -178,10 +180,13 @@ def _check_cross(
     _check_shapes("cross selective scan", named, expected)
 
 
+_OPTIONAL = ("D", "z", "delta_bias")
+
+
 def _check_kinds(named: Mapping[str, Tensor | None]) -> None:
     first = next(iter(named.values()))
     for name, tensor in named.items():
-        if tensor is None:
+        if tensor is None and name in _OPTIONAL:
             continue
         if not isinstance(tensor, Tensor):
             raise UsageError(f"selective scan: {name} must be a tensor, got {type(tensor).__name__}")
