@@ -145,6 +145,11 @@ def test_missing_pictures_of_a_split(archive):
         read_detection_set(archive, "test")
 
 
+def test_a_split_without_pictures(archive):
+    with pytest.raises(InputError, match="the list has no picture of val"):
+        read_detection_set(archive, "val")
+
+
 def test_missing_annotation(archive):
     (archive / "ExDark_Annno/Boat/2015_00700.jpg.txt").unlink()
     with pytest.raises(InputError, match=r"2015_00700\.jpg: has no annotation"):

@@ -51,6 +51,8 @@ def read_detection_set(
         if split is not None:
             source, wanted = _listed(folder, split)
             chosen = _chosen(chosen, wanted, source, split, place)
+    if not chosen:
+        raise InputError(f"{folder}: the list has no picture of {split}")
     classes = read_classes(folder / "classes.txt") if (folder / "classes.txt").is_file() else CLASSES
     labelled = []
     for stem, picture in sorted(chosen.items())[:limit]:

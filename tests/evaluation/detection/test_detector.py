@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapetum.errors import WeightsError
+from tapetum.errors import UsageError, WeightsError
 from tapetum.evaluation.detection.detector import Detector, Settings, letterbox
 
 onnx = pytest.importorskip("onnx")
@@ -131,3 +131,14 @@ def test_scores_that_are_none(make):
     path = make(padded([(48, 32, 32, 16, 7.5, 0)]))
     with pytest.raises(WeightsError, match=r"detector\.onnx \(layout classes\): scores from 0 to 7\.5 are no prob"):
         Detector(path, CLASSES)(np.zeros((64, 96, 3), np.uint8))
+
+
+def test_classes_that_the_data_set_has_not(make):
+    """A detector of three classes on a data set of two: the third is left out, even where it is the best."""
+    rows = [(48, 32, 32, 16, 0.3, 0.9, 0.1), (20, 20, 8, 8, 0.2, 0, 0.6)]
+    path = make([*rows, *[(1, 1, 1, 1, 0, 0, 0)] * 28])
+    found = Detector(path, CLASSES, knows=("Disc", "person", "Square"))(np.zeros((64, 96, 3), np.uint8))
+    scores = [round(float(score), 2) for score in found.scores]
+    assert list(zip(found.labels.tolist(), scores, strict=True)) == [(0, 0.6), (1, 0.3), (1, 0.2), (0, 0.1)]
+    with pytest.raises(UsageError, match="the detector does not know the data set's class square"):
+        Detector(path, CLASSES, knows=("disc", "person", "bicycle"))

@@ -61,7 +61,7 @@ def test_faces_in_the_dark(counted, model, record_property):
 
 
 def test_faces_at_dusk(counted, record_property):
-    """Local binary patterns do not mind the light: five stops too dark all are found, and enhancing loses hardly any."""
+    """Local binary patterns do not mind the light: five stops too dark all are found; enhancing loses one at most."""
     counts = counted(5)
     record_property("note", f"faces found in {len(NIGHTS)} pictures, 5 stops too dark: {counts}")
     assert counts["dark"] == len(NIGHTS)
