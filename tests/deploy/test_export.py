@@ -24,7 +24,7 @@ CONFIGS: dict[str, Any] = {
     "twilight": "tiny",
     "retinexformer": {"n_feat": 4, "num_blocks": (1, 1, 1)},
     "mst_plus_plus": {"n_feat": 4, "stage": 1},
-    "dednet": {"n_feat": 4, "num_blocks": (1, 1, 1), "ffn": "separable"},
+    "dednet": "tiny",
 }
 
 

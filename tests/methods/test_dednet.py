@@ -140,7 +140,7 @@ def test_the_light_is_estimated_twice_and_halved() -> None:
 
 
 def test_stages_follow_each_other() -> None:
-    network = seeded(DEDNetConfig(4, 2, (1, 1, 1)))
+    network = seeded(DEDNetConfig(4, 2, (1, 1, 1), "separable"))
     low = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         first = DEDNet(TINY).eval()
@@ -176,7 +176,7 @@ def test_the_enhancer_takes_any_size(size: tuple[int, int]) -> None:
     assert Enhancer(seeded(), "cpu")(picture).shape == picture.shape
 
 
-@pytest.mark.parametrize("config", [TINY, DEDNetConfig(4, 1, (1, 1, 1), "separable")], ids=lambda c: c.ffn)
+@pytest.mark.parametrize("config", [TINY, DEDNetConfig(4, 1, (1, 1, 1), "dense")], ids=lambda c: c.ffn)
 def test_no_pixel_sees_farther_than_declared(config: DEDNetConfig) -> None:
     """By gradients, with positive weights so that nothing cancels, at several places of the picture."""
     network = seeded(config).double()
@@ -240,7 +240,7 @@ def test_ours_and_theirs_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"ded\.pth: holds weights of dednet, not of retinexformer"):
         load_model(tmp_path / "ded.pth", "retinexformer")
     with pytest.raises(WeightsError, match=r"does not fit dednet.*of another shape"):
-        load_model(tmp_path / "ded.pth", "dednet", {"n_feat": 8, "num_blocks": [1, 1, 1]})
+        load_model(tmp_path / "ded.pth", "dednet", {"n_feat": 8, "num_blocks": [1, 1, 1], "ffn": "separable"})
 
 
 EXPERIMENTS = [
@@ -374,7 +374,7 @@ def test_evaluate_scores_by_the_published_protocol(
     options: tuple[str, ...], tapetum: Any, tmp_path: Path, draw: Draw
 ) -> None:
     draw(tmp_path / "LOLv1" / "Test", ("22", "111"), ("input", "target"))
-    network = seeded(DEDNetConfig(4, 1, (1, 1, 1), "separable"))
+    network = seeded()
     weights = save_model(network, tmp_path / "w.safetensors", {})
     command = ["evaluate", "--data", tmp_path / "LOLv1", "--model", "dednet", "--weights", weights]
     table = tmp_path / "figures.csv"

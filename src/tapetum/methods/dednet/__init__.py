@@ -15,7 +15,7 @@ METHOD = Method(
         "lol2s": DEDNetConfig(),
         "paper": DEDNetConfig(ffn="separable"),
         "narrow": DEDNetConfig(n_feat=8, ffn="separable"),
-        "tiny": DEDNetConfig(n_feat=4, num_blocks=(1, 1, 1)),
+        "tiny": DEDNetConfig(n_feat=4, num_blocks=(1, 1, 1), ffn="separable"),
     },
     recognise=recognise,
     objective=PixelObjective,

@@ -76,7 +76,7 @@ class DEDNet(AttentionNetwork):
             context="statistics",
             exact_tiles=False,
             thumbnail_size=512,
-            bytes_per_pixel=1200 + {"dense": 110, "separable": 80}[config.ffn] * config.n_feat,
+            bytes_per_pixel=1100 + 100 * config.n_feat,
         )
         self.body = nn.ModuleList(Stage(config.n_feat, config.num_blocks, config.ffn) for _ in range(config.stage))
 
