@@ -4,8 +4,8 @@
 
 NAME is a method, or a bundled model; without names: the bundled default and all methods, also in their configurations
 "paper" and "narrow". Takes as many threads as PyTorch is given (``OMP_NUM_THREADS``). Needs the torch extra. Methods
-have fresh weights, on which time and memory do not depend. Every figure is from a process of its own, and Retinexformer is
-always among the networks: machines are noisy, look at the ratios.
+have fresh weights, on which time and memory do not depend. Every figure is from a process of its own, and
+Retinexformer is always among the networks: machines are noisy, look at the ratios.
 """
 
 from __future__ import annotations
