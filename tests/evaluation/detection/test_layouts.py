@@ -39,6 +39,8 @@ def outputs_of(layout, classes=CLASSES, normalised=False, count=COUNT):
         return [np.concatenate([middle, table], axis=1)[None]]
     if layout == "end-to-end":
         return [np.concatenate([corners, one[:, None], labels[:, None].astype(np.float32)], axis=1)[None]]
+    if layout == "end-to-end-centres":
+        return [np.concatenate([middle, one[:, None], labels[:, None].astype(np.float32)], axis=1)[None]]
     if layout == "boxes-scores":
         return [corners[None], table[None]]
     if layout == "dets-labels":
@@ -58,6 +60,12 @@ def test_every_layout(layout, normalised):
     np.testing.assert_allclose(found.boxes[order], CORNERS, atol=1e-4)
     np.testing.assert_allclose(found.scores[order], SCORES, atol=1e-6)
     assert found.labels[order].tolist() == LABELS.tolist()
+
+
+def test_centres_taken_for_corners():
+    """Both are six columns. Where it was not seen at once, it is said as soon as a box shows it."""
+    with pytest.raises(ValueError, match=r"right lies left of its left: are they .* \(end-to-end-centres\)"):
+        decode("end-to-end", outputs_of("end-to-end-centres"), CLASSES, SIZE, 0.1)
 
 
 def test_what_lies_beside_is_left_alone():

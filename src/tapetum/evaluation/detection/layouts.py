@@ -5,8 +5,9 @@ name                   outputs (N boxes, C classes)                       made b
 =====================  =================================================  ==============================================
 objectness             ``(1, N, 5 + C)``: x, y, w, h, object, classes     YOLOv3, v5, v7 (Ultralytics' exports)
 classes                ``(1, 4 + C, N)``: x, y, w, h, classes             YOLOv8, v9, v11, ...
-classes-last           ``(1, N, 4 + C)``: x, y, w, h, classes             RT-DETR
+classes-last           ``(1, N, 4 + C)``: x, y, w, h, classes             RT-DETR (older exports)
 end-to-end             ``(1, N, 6)``: corners, score, class               YOLOv10 and later, exports with NMS
+end-to-end-centres     ``(1, N, 6)``: x, y, w, h, score, class            RT-DETR (Ultralytics 8.4's exports)
 boxes-scores           ``(1, N, 4)`` or ``(1, N, 1, 4)``: corners, and    YOLOv4, YOLO-NAS
                        ``(1, N, C)``
 dets-labels            ``(1, N, 5)``: corners, score, and ``(1, N)``      MMDetection (also its YOLOv3)
@@ -14,8 +15,9 @@ boxes-scores-labels    ``(1, N, 4)``: corners, ``(1, N)`` floating,       export
                        ``(1, N)`` integers, and a count or not
 =====================  =================================================  ==============================================
 
-x, y are a box's centre. Places are pixels of the network's input, or parts of it (0..1): where none is beyond 2, they
-are parts. Other outputs than these (a detector's raw feature maps beside its boxes) are left alone.
+x, y are a box's centre. Of the two with six columns it is the one with corners unless a box would end before it begins.
+Places are pixels of the network's input, or parts of it (0..1): where none is beyond 2, they are parts. Other outputs
+than these (a detector's raw feature maps beside its boxes) are left alone.
 """
 
 from __future__ import annotations
@@ -34,14 +36,16 @@ LAYOUTS = (
     "classes",
     "classes-last",
     "end-to-end",
+    "end-to-end-centres",
     "boxes-scores",
     "dets-labels",
     "boxes-scores-labels",
 )
 # These have gone through a suppression of their own, or need none
-FINISHED = ("end-to-end", "dets-labels", "boxes-scores-labels")
+FINISHED = ("end-to-end", "end-to-end-centres", "dets-labels", "boxes-scores-labels")
 _LARGEST_PART = 2.0
 _SCORE_SLACK = 1e-3
+_CORNER_SLACK = 1e-3  # rounding of boxes without width
 
 Array = NDArray[Any]
 Arrays = Sequence[Array]
@@ -75,6 +79,9 @@ def recognise(path: object, outputs: Arrays, classes: int) -> str:
         WeightsError: none has; or one would have, with another number of classes.
     """
     fitting = [name for name in LAYOUTS if fits(name, outputs, classes)]
+    if "end-to-end" in fitting:  # and so the other of its shape
+        corners = not _crossed(_parts("end-to-end", outputs, classes)[0])
+        fitting.remove("end-to-end-centres" if corners else "end-to-end")
     if len(fitting) == 1:
         return fitting[0]
     shapes = shapes_of(outputs)
@@ -120,7 +127,7 @@ def decode(layout: str, outputs: Arrays, classes: int, size: tuple[int, int], co
     boxes = boxes.astype(np.float32)
     if boxes.size and np.abs(boxes).max() <= _LARGEST_PART:
         boxes = boxes * np.asarray([size[1], size[0], size[1], size[0]], np.float32)
-    if layout in ("objectness", "classes", "classes-last"):
+    if layout in ("objectness", "classes", "classes-last", "end-to-end-centres"):
         boxes = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
     scores = scores.astype(np.float32)
     if scores.size and not (scores.min() >= -_SCORE_SLACK and scores.max() <= 1 + _SCORE_SLACK):  # NaN neither
@@ -129,6 +136,8 @@ def decode(layout: str, outputs: Arrays, classes: int, size: tuple[int, int], co
         index, label = np.nonzero(scores > confidence)
         return Candidates(boxes[index], scores[index, label], label)
     kept = scores > confidence
+    if _crossed(boxes[kept]):
+        raise ValueError("a box's right lies left of its left: are they centres and sizes (end-to-end-centres)?")
     found = labels[kept].astype(np.int64)
     if found.size and not 0 <= found.min() <= found.max() < classes:
         wrong = found.max() if found.max() >= classes else found.min()
@@ -153,15 +162,16 @@ def _parts(layout: str, outputs: Arrays, classes: int) -> _Parts:
     flat = [o[:, :, 0] if o.ndim == 4 and o.shape[2:] == (1, 4) else o for o in outputs]
     flat = [o[0] for o in flat if o.ndim in (2, 3) and o.shape[0] == 1]
     tables, columns = [o for o in flat if o.ndim == 2], [o for o in flat if o.ndim == 1]
-    if layout in ("objectness", "classes", "classes-last", "end-to-end"):
+    if layout in ("objectness", "classes", "classes-last", "end-to-end", "end-to-end-centres"):
         (table,) = _exactly(tables, 1)
         if columns:
             raise LookupError
         table = table.T if layout == "classes" else table
         skipped = {"objectness": 5, "classes": 4, "classes-last": 4}
-        if table.shape[1] != (6 if layout == "end-to-end" else skipped[layout] + classes):
+        finished = layout in FINISHED
+        if table.shape[1] != (6 if finished else skipped[layout] + classes):
             raise LookupError
-        if layout == "end-to-end":
+        if finished:
             return table[:, :4], table[:, 4], table[:, 5]
         scores = table[:, skipped[layout] :]
         return table[:, :4], scores * table[:, 4:5] if layout == "objectness" else scores, None
@@ -186,6 +196,11 @@ def _parts(layout: str, outputs: Arrays, classes: int) -> _Parts:
     counts = [c for c in columns if c.dtype.kind in "iu" and c.shape == (1,) and c is not labels]
     end = int(counts[0][0]) if counts else len(boxes)
     return boxes[:end], scores[:end], labels[:end]
+
+
+def _crossed(boxes: Array) -> bool:
+    """Whether boxes ``(N, 4)`` that ought to be corners are none: some end before they begin."""
+    return bool((boxes[:, 2:] < boxes[:, :2] - _CORNER_SLACK).any())
 
 
 def _exactly(found: list[Array], count: int) -> list[Array]:
