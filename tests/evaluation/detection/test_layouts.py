@@ -22,7 +22,7 @@ def outputs_of(layout, classes=CLASSES, normalised=False, count=COUNT):
     corners[:, 2:] = 8
     corners[:3] = CORNERS
     if normalised:
-        corners /= np.float32([96, 64, 96, 64])
+        corners /= np.asarray([96, 64, 96, 64], np.float32)
     middle = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
     one = np.zeros(count, np.float32)
     one[:3] = SCORES
