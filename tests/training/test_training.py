@@ -81,6 +81,7 @@ def test_it_learns_and_writes_what_it_says(recipe_file, tmp_path, capsys):
     lows, targets = (load_rgb(tmp_path / "data" / s / "0.png") for s in ("low", "high"))
     assert scores[-1] > scores_of(lows, targets)["psnr"] + 3
     best = read_weights(folder / "weights-best.safetensors")
+    assert "folder" not in json.loads(best.metadata["tapetum.provenance"])["recipe"]["run"]  # a path of this machine
     assert json.loads(best.metadata["tapetum.provenance"])["validation"]["val/psnr"] == pytest.approx(
         max(scores), abs=2e-3
     )

@@ -211,7 +211,8 @@ class Progress(pl.Callback):
 def provenance(recipe: Recipe, trainer: pl.Trainer) -> dict[str, Any]:
     """What a file of weights says about where it comes from."""
     return {
-        "recipe": recipe.model_dump(mode="json"),
+        # where it lay on the machine that trained it is nobody's business
+        "recipe": recipe.model_dump(mode="json", exclude={"run": {"folder"}}),
         "steps": trainer.global_step,
         "tapetum": tapetum.__version__,
         "torch": torch.__version__,
