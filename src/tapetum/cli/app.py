@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tapetum import __version__
-from tapetum.cli import detect_eval, enhance, evaluate, export, info, labels, models, recipe, train, weights
+from tapetum.cli import detect_eval, enhance, evaluate, export, info, labels, models, raw, recipe, train, weights
 from tapetum.cli.console import DONE, FAILED, STOPPED, USAGE, say, settings
 from tapetum.errors import TapetumError, UsageError
 
@@ -49,6 +49,7 @@ app.add_typer(recipe.app, name="recipe")
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect-eval")(detect_eval.detect_eval)
 app.add_typer(labels.app, name="labels")
+app.add_typer(raw.app, name="raw")
 app.command("info")(info.info)
 
 
