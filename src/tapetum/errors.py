@@ -34,6 +34,11 @@ class TapetumWarning(UserWarning):
     """Something about a picture that a user should know, though the work goes on. Its text is one line."""
 
 
+def os_reason(error: OSError) -> str:
+    """Why the operating system refused, to stand inside a line: without the number and the file's name."""
+    return (error.strerror or str(error)).lower()
+
+
 def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Import ``module``, which only the optional ``extra`` installs.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
+from tapetum.cli.measuring import check_folders, check_one_model, named
 from tapetum.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -64,11 +65,8 @@ def detect_eval(
     Example: 'tapetum detect-eval ExDark/ --split test --detector yolo.onnx'. A stopped run goes on where it was.
     """
     models = list(dict.fromkeys(model or ["default"]))
-    if weights is not None and len(models) > 1:
-        raise UsageError("--weights fits one --model")
-    for file in (csv, json):  # said before the work, not after it
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
+    check_one_model(models, weights)
+    check_folders(csv, json)
     require("faster_coco_eval", "detect", "detect-eval")
 
     from tapetum.data.exdark import read_classes, read_detection_set
@@ -103,12 +101,6 @@ def detect_eval(
 
 
 LEAST = 0.25  # score of boxes that are drawn
-
-
-def named(model: str, weights: Path | None) -> str:
-    """The name that the table gives a model."""
-    name = Path(model).stem if model.lower().endswith(".onnx") else model
-    return f"{name}:{weights.stem}" if weights else name
 
 
 def enhanced(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:

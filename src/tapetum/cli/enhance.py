@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
-from tapetum.errors import TapetumError, TapetumWarning, UsageError
+from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,7 +185,7 @@ def do(job: Job, enhancer: Enhancer, max_pixels: int, quality: int | None) -> No
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{job.output.parent}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{job.output.parent}: cannot be made: {os_reason(error)}") from None
     if job.comparison:
         write_comparison(job.comparison, picture, enhanced)
     # Last: its presence says that the job is finished

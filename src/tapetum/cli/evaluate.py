@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
+from tapetum.cli.measuring import check_folders, check_one_model, named
 from tapetum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,14 +67,11 @@ def evaluate(
     if data is None and (split or layout):
         raise UsageError("--split and --layout belong to --data")
     models = list(dict.fromkeys(model or ["default"]))
-    if weights is not None and len(models) > 1:
-        raise UsageError("--weights fits one --model")
+    check_one_model(models, weights)
     if predictions is not None and (model or weights or keep or self_ensemble):
         raise UsageError("--predictions takes the place of --model, --weights, --self-ensemble and --keep")
 
-    for file in (csv, json):  # said before the work, not after it
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
+    check_folders(csv, json)
 
     from tapetum import metrics
     from tapetum.evaluation.protocols import get_protocol
@@ -116,8 +114,7 @@ def enhancers(models: list[str], weights: Path | None, device: str) -> Iterator[
     from tapetum.enhancer import Enhancer
 
     for model in models:
-        name = Path(model).stem if model.endswith(".onnx") else model
-        yield (f"{name}:{weights.stem}" if weights else name), Enhancer(model, device, weights=weights)
+        yield named(model, weights), Enhancer(model, device, weights=weights)
 
 
 def predictors(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tapetum.data.detection import DetectionSet, write_yolo_annotation
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
+from tapetum.imaging.replacing import write_whole
 
 
 def coco_of(data: DetectionSet) -> dict[str, Any]:
@@ -57,12 +56,10 @@ def write_yolo(parts: Sequence[DetectionSet], folder: Path) -> None:
             for place in (images, labels):
                 place.mkdir(parents=True, exist_ok=True)
             for picture in data.pictures:
-                temporary = images / f".tapetum-{os.getpid()}"
-                shutil.copyfile(picture.path, temporary)
-                os.replace(temporary, images / picture.path.name)
+                write_whole(picture.path.read_bytes(), images / picture.path.name)
                 write_yolo_annotation(picture, labels / f"{picture.path.stem}.txt")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{folder}: cannot be written: {os_reason(error)}") from None
     classes = parts[0].classes
     _write("".join(f"{name}\n" for name in classes), folder / "classes.txt")
     # JSON strings are YAML's too, whatever characters the names have
@@ -73,10 +70,7 @@ def write_yolo(parts: Sequence[DetectionSet], folder: Path) -> None:
 
 
 def _write(text: str, file: Path) -> None:
-    temporary = file.with_name(f".tapetum-{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
+        write_whole(text, file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{file}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{file}: cannot be written: {os_reason(error)}") from None

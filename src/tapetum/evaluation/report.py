@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -13,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
+from tapetum.imaging.replacing import write_whole
 
 RESAMPLINGS = 10_000
 
@@ -130,10 +130,7 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    temporary = path.with_name(f".tapetum-{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(text, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{path}: cannot be written: {os_reason(error)}") from None

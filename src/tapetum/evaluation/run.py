@@ -16,7 +16,7 @@ from tapetum.data.pairs import Pair
 from tapetum.data.pictures import list_pictures, load_rgb
 from tapetum.engines import Engine
 from tapetum.enhancer import Enhancer
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import Row
 from tapetum.imaging import write_picture
@@ -124,5 +124,5 @@ def save(folder: Path, name: str, panels: dict[str, NDArray[Any]]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
     write_picture(side_by_side(panels), folder / (name.replace("/", "-") + ".jpg"))

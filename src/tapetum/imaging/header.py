@@ -6,7 +6,7 @@ import os
 
 import pyvips
 
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
 from tapetum.imaging import vips
 
 
@@ -20,7 +20,7 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         # Through a descriptor: libvips would take a name that ends in [...] for options
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
     try:
         source = pyvips.Source.new_from_descriptor(descriptor)
         image = pyvips.Image.new_from_source(source, "", access="sequential")

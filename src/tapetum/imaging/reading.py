@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from tapetum.errors import InputError, TapetumWarning
+from tapetum.errors import InputError, TapetumWarning, os_reason
 from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import recognise
 from tapetum.imaging.picture import Picture
@@ -89,7 +89,7 @@ def _open(path: Path) -> int:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
     except ValueError as error:  # a NUL in the name
         raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
 

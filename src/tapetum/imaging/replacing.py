@@ -47,6 +47,13 @@ def replacing(path: Path) -> Iterator[int]:
             raise
 
 
+def write_whole(content: str | bytes, path: Path) -> None:
+    """A small file at once; text in UTF-8. Raises OSError, as :func:`replacing`."""
+    mode, encoding = ("w", "utf-8") if isinstance(content, str) else ("wb", None)
+    with replacing(path) as descriptor, open(descriptor, mode, encoding=encoding, closefd=False) as file:
+        file.write(content)
+
+
 def _open(path: Path) -> tuple[int, Path]:
     # Short, so that it fits wherever the final name does
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyvips
 
-from tapetum.errors import InputError, TapetumWarning, UsageError
+from tapetum.errors import InputError, TapetumWarning, UsageError, os_reason
 from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import WRITTEN, written_format
 from tapetum.imaging.picture import Picture
@@ -74,7 +74,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
 def _os_reason(error: OSError, path: Path) -> str:
     if error.errno == errno.ENOENT:
         return f"there is no folder {path.parent}"
-    return (error.strerror or str(error)).lower()
+    return os_reason(error)
 
 
 def _options(picture: Picture, container: str, quality: int) -> dict[str, object]:

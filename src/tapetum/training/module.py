@@ -129,7 +129,7 @@ class TrainingModule(pl.LightningModule):
 
 def step_seed(seed: int, step: int, rank: int) -> int:
     """For torch's generator in one step on one device."""
-    return int(np.random.SeedSequence([abs(seed), step, rank]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
 
 
 def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:

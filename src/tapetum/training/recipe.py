@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tapetum.data.layouts import LAYOUTS
 from tapetum.errors import UsageError
@@ -69,12 +69,37 @@ class DataSetList(Section):
         return self
 
 
+OneList = Annotated[SplitList | CsvList | FolderList | PictureList | DataSetList, Field(discriminator="layout")]
+
+
+class UnpairedLists(Section):
+    """Dark and normal pictures that have nothing to do with each other.
+
+    Each side is a folder, or a list of folders and of the lists above; of a list of pairs, ``low`` takes the lows and
+    ``normal`` the targets.
+    """
+
+    layout: Literal["unpaired"]
+    low: Annotated[list[OneList], Field(min_length=1)]
+    normal: Annotated[list[OneList], Field(min_length=1)]
+
+    @field_validator("low", "normal", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list) else [value]
+        return [{"layout": "pictures", "folder": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
 class SourceSection(Section):
     """One source of samples; see ``tapetum.data.patches.Source``."""
 
     name: str
-    pictures: Annotated[SplitList | CsvList | FolderList | PictureList | DataSetList, Field(discriminator="layout")]
-    kind: Literal["pairs", "identity", "darken"] = "pairs"
+    pictures: Annotated[
+        SplitList | CsvList | FolderList | PictureList | DataSetList | UnpairedLists, Field(discriminator="layout")
+    ]
+    kind: Literal["pairs", "identity", "darken", "exposures", "lows", "unpaired"] = "pairs"
+    """Beside the kinds of a ``Source``: "exposures" draws two exposures of one view, the target being one; "lows" the
+    same without the target."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     noise: Annotated[float, Field(ge=0)] = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
@@ -96,6 +121,17 @@ class SourceSection(Section):
             raise ValueError(f"low_key is for kind: identity, source {self.name} is {self.kind}")
         if self.kind == "identity" and (self.noise or self.gain):
             raise ValueError(f"source {self.name}: kind: identity has neither noise nor gain")
+        return self
+
+    @model_validator(mode="after")
+    def _unpaired_alike(self) -> SourceSection:
+        if (self.kind == "unpaired") != isinstance(self.pictures, UnpairedLists):
+            raise ValueError(
+                f"source {self.name}: kind: unpaired and pictures of layout: unpaired go together, "
+                f"these are {self.kind} and {self.pictures.layout}"
+            )
+        if self.kind in ("exposures", "lows") and isinstance(self.pictures, PictureList):
+            raise ValueError(f"source {self.name}: kind: {self.kind} needs lists of pairs, not layout: pictures")
         return self
 
 
@@ -221,8 +257,10 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     method: str
     config: str | dict[str, Any] | None = None
+    stage: str | None = None
+    """Which of the method's stages this trains, for methods that are trained in several."""
     weights: str | None = None
-    """File of weights to begin with; null: fresh ones."""
+    """File of weights to begin with; null: fresh ones. Of a later stage: that of the stage before."""
     objective: dict[str, Any] = {}
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
@@ -266,9 +304,7 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise UsageError(yaml_trouble(path, error)) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a recipe is a mapping of keys to values, this is {type(content).__name__}")
     for override in overrides or []:
@@ -283,6 +319,14 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
         given = "" if plain else f", got {first['input']!r:.80}"
         more = f" (and {count - 1} more)" if count > 1 else ""
         raise UsageError(f"{path}: {where + ': ' if where else ''}{what}{given}{more}") from None
+
+
+def yaml_trouble(path: Path, error: yaml.YAMLError) -> str:
+    """What is wrong with a file that is no YAML, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{path}{line}: not valid YAML ({problem})"
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 import tapetum
 from tapetum.errors import UsageError, WeightsError
+from tapetum.imaging.replacing import write_whole
 from tapetum.methods.contract import Method
 from tapetum.methods.registry import HOMES, get_method, make_config
 from tapetum.weights.registry import sha256_of
@@ -178,13 +178,7 @@ def save_model(network: nn.Module, path: str | Path, provenance: dict[str, Any])
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
     metadata = {"format": "pt", **describe(network, provenance)}
     try:
-        # a name of its own in the same folder: a run that is killed here leaves the old file whole
-        temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
-        try:
-            temporary.write_bytes(save(state, metadata))  # save_file makes files that only their owner can read
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(save(state, metadata), path)  # save_file makes files that only their owner can read
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error  # not str(error), which names the temporary file
         raise UsageError(f"{path}: cannot be written ({reason})") from None

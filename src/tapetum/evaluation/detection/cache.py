@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import tapetum
 from tapetum.data.pictures import load_rgb
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
 from tapetum.imaging import Picture, write_picture
 from tapetum.weights.registry import NAMED_WEIGHTS, sha256_of
 
@@ -41,7 +41,7 @@ def model_key(model: str, weights: Path | None, engine: str) -> str:
         try:
             content = sha256_of(file)
         except OSError as error:
-            raise InputError(f"{file}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+            raise InputError(f"{file}: cannot be read: {os_reason(error)}") from None
     else:
         content = entry.sha256 + entry.onnx_sha256 if entry else ""
     method = entry.method if entry else "" if weights is None else model
@@ -73,7 +73,7 @@ class EnhancedCache:
         try:
             place = self._folder / f"{sha256_of(path)}.png"
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+            raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
         if place.is_file():
             self.found += 1
             return load_rgb(place)
@@ -85,7 +85,7 @@ class EnhancedCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self._folder}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+            raise InputError(f"{self._folder}: cannot be made: {os_reason(error)}") from None
         write_picture(Picture(enhanced), place)
         self.made += 1
         return enhanced

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.detection import DetectionSet, LabelledPicture
-from tapetum.errors import InputError
+from tapetum.errors import InputError, os_reason
 from tapetum.evaluation.detection.detector import Detections, Detector
 from tapetum.evaluation.detection.scoring import MEASURES, Score
 from tapetum.imaging import write_picture
@@ -94,7 +94,7 @@ def save_examples(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
     for index in sorted({i * total // min(count, total) for i in range(min(count, total))}):
         picture = data.pictures[index]
         panels = {

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum.errors import WeightsError
 from tapetum.methods.dednet.network import DEDNetConfig
+from tapetum.methods.retinexformer.checkpoint import read_skeleton
 
 # what is only in the experiments that the published source has disabled, and how people know them
 _EXPERIMENTS = (
@@ -27,8 +28,8 @@ def recognise(state: Mapping[str, Tensor]) -> DEDNetConfig | None:
     Raises:
         WeightsError: one of the experiments that its source holds, or a part of it without the rest.
     """
-    first_conv = state.get("body.0.estimator.conv1.weight")
-    if first_conv is None or first_conv.ndim != 4 or "body.0.denoiser.embedding.weight" not in state:
+    skeleton = read_skeleton(state)
+    if skeleton is None:
         return None
     _refuse_experiments(state)
     ffn = _feed_forward(state)
@@ -39,16 +40,7 @@ def recognise(state: Mapping[str, Tensor]) -> DEDNetConfig | None:
         raise WeightsError("a restorer of DED-Net without its image feature enhancement (no feat_enhancer.*)")
     if ffn is None:
         raise WeightsError(f"an image feature enhancement of DED-Net before another restorer (it holds {enhancer})")
-    return DEDNetConfig(
-        n_feat=first_conv.shape[0],
-        stage=_count(state, r"body\.(\d+)\.estimator\."),
-        num_blocks=(
-            _count(state, r"body\.0\.denoiser\.encoder_layers\.0\.0\.blocks\.(\d+)\."),
-            _count(state, r"body\.0\.denoiser\.encoder_layers\.1\.0\.blocks\.(\d+)\."),
-            _count(state, r"body\.0\.denoiser\.bottleneck\.blocks\.(\d+)\."),
-        ),
-        ffn=ffn,
-    )
+    return DEDNetConfig(**skeleton, ffn=ffn)
 
 
 def _refuse_experiments(state: Mapping[str, Tensor]) -> None:
@@ -68,8 +60,3 @@ def _feed_forward(state: Mapping[str, Tensor]) -> Literal["dense", "separable"] 
         if ".1.fn.net.6." in key or (key.endswith(".1.fn.net.2.weight") and tensor.shape[1:2] != (1,)):
             return "dense"
     return None
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers the keys hold at the pattern's group; at least 1, a strict load names what lacks."""
-    return max(1, len({match.group(1) for key in state if (match := re.match(pattern, key))}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import TypedDict, TypeGuard
 
 from torch import Tensor
 
@@ -14,10 +14,24 @@ from tapetum.methods.retinexformer.network import RetinexformerConfig
 
 def recognise_retinexformer(state: Mapping[str, Tensor]) -> RetinexformerConfig | None:
     """The configuration of a Retinexformer file, or None where the keys are another method's."""
+    skeleton = read_skeleton(state)
+    return None if skeleton is None or _is_ded_net(state) else RetinexformerConfig(**skeleton)
+
+
+class Skeleton(TypedDict):
+    """The sizes that Retinexformer and what was built on it have in common, as their configurations call them."""
+
+    n_feat: int
+    stage: int
+    num_blocks: tuple[int, int, int]
+
+
+def read_skeleton(state: Mapping[str, Tensor]) -> Skeleton | None:
+    """Sizes of stages with an estimator and a restorer, or None where the keys are of another kind of network."""
     first_conv = state.get("body.0.estimator.conv1.weight")
-    if not _is_kernel(first_conv) or "body.0.denoiser.embedding.weight" not in state or _is_ded_net(state):
+    if not _is_kernel(first_conv) or "body.0.denoiser.embedding.weight" not in state:
         return None
-    return RetinexformerConfig(
+    return Skeleton(
         n_feat=first_conv.shape[0],
         stage=_count(state, r"body\.(\d+)\.estimator\."),
         num_blocks=(

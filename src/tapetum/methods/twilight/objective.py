@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from tapetum.losses import total_variation
+
 
 class TwilightObjective:
     """Supervised loss on pairs.
@@ -34,14 +36,6 @@ class TwilightObjective:
         matched = enhanced * scale
         plain = (enhanced - target).abs().mean()
         free = (matched - target).abs().mean()
-        edges = gradient_difference(matched, target)
+        edges = total_variation(matched - target)
         loss = (1 - self.brightness_free) * plain + self.brightness_free * free + self.gradient * edges
         return {"loss": loss, "l1": plain.detach(), "l1_brightness_free": free.detach(), "edges": edges.detach()}
-
-
-def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and vertical forward differences of two pictures."""
-    difference = a - b
-    across = (difference[..., :, 1:] - difference[..., :, :-1]).abs().mean()
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
-    return across + down

@@ -13,7 +13,7 @@ from torch import Tensor
 from tapetum.errors import UsageError
 from tapetum.ops.selective_scan import unfused
 from tapetum.ops.selective_scan.backends import choose
-from tapetum.ops.selective_scan.reference import CHUNK
+from tapetum.ops.selective_scan.reference import new_states
 
 _ARGUMENTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus, "
@@ -39,9 +39,7 @@ def _forward(
 
 def _forward_fake(u: Tensor, delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, length = u.shape
-    keep_states = rest[-2]
-    chunks = (length + CHUNK - 1) // CHUNK
-    states = u.new_empty(batch, chunks, A.shape[1], channels) if keep_states else u.new_empty(0)
+    states = new_states(u, length, A.shape[1], channels, rest[-2])
     return u.new_empty(u.shape), u.new_empty(batch, channels, A.shape[1]), states
 
 
@@ -132,11 +130,9 @@ def _cross_forward(
 
 
 def _cross_forward_fake(x: Tensor, x_proj_weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    batch, channels, height, width = x.shape
-    A, keep_states = rest[2], rest[-2]
-    chunks = (height * width + CHUNK - 1) // CHUNK
-    states = x.new_empty(batch, chunks, A.shape[1], 4 * channels) if keep_states else x.new_empty(0)
-    return _channels_last_like(x), states
+    _, channels, height, width = x.shape
+    A = rest[2]
+    return _channels_last_like(x), new_states(x, height * width, A.shape[1], 4 * channels, rest[-2])
 
 
 def _channels_last_like(x: Tensor) -> Tensor:

@@ -13,6 +13,11 @@ from torch.nn import functional as F
 CHUNK = 128
 
 
+def new_states(like: Tensor, length: int, states: int, channels: int, keep: bool) -> Tensor:
+    """Room for the states before each chunk of a scan, ``(batch, chunks, N, M)``; ``(0,)`` where none are kept."""
+    return like.new_empty(len(like), -(-length // CHUNK), states, channels) if keep else like.new_empty(0)
+
+
 def forward(
     u: Tensor,
     delta: Tensor,

@@ -10,6 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+DIRECTIONS = (0, 2, 1, 3)  # in the order in which the fused forms add their results
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """``(batch, E, H, W) -> (batch, H*W, E)``, without a copy where the picture is in that order."""
+    return x.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
+
 
 def cross_scan(x: Tensor) -> Tensor:
     """The four sequences of a picture: ``(batch, E, H, W) -> (batch, 4, E, H*W)``.

@@ -7,9 +7,7 @@ the network or the optimiser is left out in silence: an unknown key there is ref
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from tapetum.errors import UsageError
+from tapetum.imaging.replacing import write_whole
 from tapetum.methods.registry import HOMES, get_method, make_config
 from tapetum.training.importing.datasets import Note, import_training_set
 from tapetum.training.importing.options import Options, read_options
@@ -90,12 +89,9 @@ def write_recipe(imported: Imported, source: str, target: Path) -> None:
     heading = f"# Imported from {' '.join(source.split())}, an option file of {imported.project}.\n"
     style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 120}
     text = heading + yaml.safe_dump(imported.recipe, **style)
-    temporary = target.parent / f".tapetum-{secrets.token_hex(8)}"
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        write_whole(text, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
 
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from tapetum.errors import UsageError
+from tapetum.training.recipe import yaml_trouble
 
 _REQUIRED: Any = object()
 
@@ -143,10 +144,7 @@ def read_options(path: Path) -> Options:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UsageError(f"{path}{line}: not valid YAML ({problem})") from None
+        raise UsageError(yaml_trouble(path, error)) from None
     except (ValueError, RecursionError) as error:  # !!float many; a thousand brackets
         raise UsageError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(content, dict):

@@ -17,10 +17,10 @@ from torch import Tensor
 from tapetum.ops.selective_scan.cpu import compiling
 from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
-from tapetum.ops.selective_scan.reference import CHUNK
+from tapetum.ops.selective_scan.reference import CHUNK, new_states
+from tapetum.ops.selective_scan.unfused import DIRECTIONS, channels_last
 
 STRETCH_BACK = 8 * CHUNK  # steps after which the blocks' shares of the gradients are summed
-DIRECTIONS = (0, 2, 1, 3)  # in the order in which their results are added
 
 
 class _Item(NamedTuple):
@@ -38,7 +38,7 @@ class _CrossScan:
         self.length = self.height * self.width
         self.rank, self.states = dt_projs_weight.shape[2], A.shape[1]
         self.row = self.rank + 2 * self.states
-        self.pixels = _channels_last(x)
+        self.pixels = channels_last(x)
         self.projection = x_proj_weight.reshape(4 * self.row, self.channels)
         # per pixel, of each direction: δ_low, B, C
         self.rows = torch.matmul(self.pixels, self.projection.t())
@@ -103,11 +103,6 @@ class _CrossScan:
         return steps % self.height * self.width + steps // self.height if direction % 2 else steps
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    """``(batch, E, H, W) -> (batch, H*W, E)``, without a copy where the picture is in that order."""
-    return x.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
-
-
 def cross_forward(
     x: Tensor,
     x_proj_weight: Tensor,
@@ -120,8 +115,7 @@ def cross_forward(
     """``(batch, E, H, W)`` in the channels_last memory format, and the states before each chunk
     ``(batch, chunks, N, 4E)`` or ``(0,)``."""
     scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
-    chunks = -(-scan.length // CHUNK)
-    kept = x.new_empty(scan.batch, chunks, scan.states, 4 * scan.channels) if keep_states else None
+    kept = new_states(x, scan.length, scan.states, 4 * scan.channels, keep_states)
     y = torch.zeros_like(scan.pixels)
     h = scan.per_block(4, scan.states)
 
@@ -129,12 +123,14 @@ def cross_forward(
 
     def run(item: _Item) -> None:
         for direction in DIRECTIONS:
-            fields = scan.fields(item, direction, 0, scan.length, kept) | scan.tensor("y", y, item)
+            fields = scan.fields(item, direction, 0, scan.length, kept if keep_states else None) | scan.tensor(
+                "y", y, item
+            )
             call(fields | {"h": address(h, *item, direction)})
 
     with workers(len(scan.items)) as share:
         share(run, scan.items)
-    return scan.picture(y), x.new_empty(0) if kept is None else kept
+    return scan.picture(y), kept
 
 
 def cross_backward(
@@ -149,7 +145,7 @@ def cross_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x (channels_last), x_proj_weight, dt_projs_weight, dt_projs_bias, A and Ds."""
     scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
-    grad = _channels_last(grad)
+    grad = channels_last(grad)
     grad_x, grad_rows, grad_W = (
         torch.zeros_like(scan.pixels),
         torch.empty_like(scan.rows),

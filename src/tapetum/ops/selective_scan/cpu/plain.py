@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.ops.selective_scan.cpu import compiling
 from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, Share, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
-from tapetum.ops.selective_scan.reference import CHUNK
+from tapetum.ops.selective_scan.reference import CHUNK, new_states
 
 # B and C are put in order, and their gradients summed over blocks, for so many steps at a time (multiples of CHUNK)
 STRETCH = 32 * CHUNK
@@ -102,8 +102,8 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, length = u.shape
     states = A.shape[1]
-    kept = u.new_empty(batch, -(-length // CHUNK), states, channels) if keep_states else None
-    scan = _Scan(u, delta, A, B, C, D, delta_bias, delta_softplus, kept)
+    kept = new_states(u, length, states, channels, keep_states)
+    scan = _Scan(u, delta, A, B, C, D, delta_bias, delta_softplus, kept if keep_states else None)
     y = u.new_empty(u.shape)
     h = u.new_zeros(batch, scan.blocks.count, states, scan.blocks.width)
     call = kernel("forward", scan.variant)
@@ -119,7 +119,7 @@ def forward(
 
             share(run, scan.items)
     last = torch.stack([scan.blocks.unpack(one) for one in h]) if batch else u.new_empty(0, channels, states)
-    return y, last, u.new_empty(0) if kept is None else kept
+    return y, last, kept
 
 
 def backward(

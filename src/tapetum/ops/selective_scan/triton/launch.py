@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.reference import CHUNK
+from tapetum.ops.selective_scan.reference import CHUNK, new_states
 from tapetum.ops.selective_scan.triton import kernels as _kernels
+from tapetum.ops.selective_scan.unfused import DIRECTIONS, channels_last
 
 kernels: Any = _kernels  # typed as the functions they are written as, not as what triton.jit makes of them
 SEGMENT = 2 * CHUNK  # steps that one program takes; a short picture still gives many programs
@@ -203,11 +204,17 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, length = u.shape
     states = A.shape[1]
-    kept = u.new_empty(batch, -(-length // CHUNK), states, channels) if keep_states else None
+    kept = new_states(u, length, states, channels, keep_states)
     y, last = u.new_empty(u.shape), u.new_zeros(batch, states, channels)
     if u.numel():
-        _scan(_sequence(u, delta, A, B, C, D, delta_bias, delta_softplus), y, last, kept, add=False)
-    return y, last.transpose(1, 2).contiguous(), u.new_empty(0) if kept is None else kept
+        _scan(
+            _sequence(u, delta, A, B, C, D, delta_bias, delta_softplus),
+            y,
+            last,
+            kept if keep_states else None,
+            add=False,
+        )
+    return y, last.transpose(1, 2).contiguous(), kept
 
 
 def backward(
@@ -235,8 +242,6 @@ def backward(
 class _CrossScan:
     """What forward and backward of the four directions share. Their results are added one after the other, in the order
     rows, rows backwards, columns, columns backwards, so that they are always the same."""
-
-    DIRECTIONS = (0, 2, 1, 3)
 
     def __init__(
         self,
@@ -281,11 +286,6 @@ class _CrossScan:
         return pixels.unflatten(1, (self.height, self.width)).permute(0, 3, 1, 2)
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """``(batch, E, H, W) -> (batch, H*W, E)``, without a copy where the picture is in that order."""
-    return x.permute(0, 2, 3, 1).contiguous().flatten(1, 2)
-
-
 def cross_forward(
     x: Tensor,
     x_proj_weight: Tensor,
@@ -298,13 +298,12 @@ def cross_forward(
     """``(batch, E, H, W)`` in the channels_last memory format, and the states before each chunk
     ``(batch, chunks, N, 4E)`` or ``(0,)``."""
     scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
-    chunks = -(-scan.length // CHUNK)
-    kept = x.new_empty(scan.batch, chunks, scan.states, 4 * scan.channels) if keep_states else None
+    kept = new_states(x, scan.length, scan.states, 4 * scan.channels, keep_states)
     y, last = torch.empty_like(scan.pixels), x.new_empty(scan.batch, scan.states, scan.channels)
-    for direction in scan.DIRECTIONS if x.numel() else ():
-        states = None if kept is None else scan.of_direction(kept, direction)
-        _scan(scan.sequence(direction), y.transpose(1, 2), last, states, add=direction != scan.DIRECTIONS[0])
-    return scan.picture(y), x.new_empty(0) if kept is None else kept
+    for direction in DIRECTIONS if x.numel() else ():
+        states = scan.of_direction(kept, direction) if keep_states else None
+        _scan(scan.sequence(direction), y.transpose(1, 2), last, states, add=direction != DIRECTIONS[0])
+    return scan.picture(y), kept
 
 
 def cross_backward(
@@ -323,7 +322,7 @@ def cross_backward(
     grad_x, grad_delta = torch.zeros_like(scan.pixels), torch.empty_like(scan.pixels)
     grad_projection, grad_W, grad_bias = (torch.zeros_like(t) for t in (x_proj_weight, dt_projs_weight, dt_projs_bias))
     grad_A, grad_D = torch.zeros_like(A), torch.zeros_like(Ds)
-    for direction in scan.DIRECTIONS if x.numel() else ():
+    for direction in DIRECTIONS if x.numel() else ():
         sequence = scan.sequence(direction)
         of_rows, of_A, of_D, of_bias = _retreat(
             sequence,

@@ -1,0 +1,27 @@
+"""What the commands that measure models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tapetum.cli.console import printable
+from tapetum.errors import UsageError
+
+
+def check_one_model(models: Sequence[str], weights: Path | None) -> None:
+    if weights is not None and len(models) > 1:
+        raise UsageError("--weights fits one --model")
+
+
+def check_folders(*files: Path | None) -> None:
+    """Of files to be written: said before the work, not after it."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
+
+
+def named(model: str, weights: Path | None) -> str:
+    """The name that the table gives a model."""
+    name = Path(model).stem if model.lower().endswith(".onnx") else model
+    return f"{name}:{weights.stem}" if weights else name
