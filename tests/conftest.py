@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
+
+# a busy machine is no failure: no example has a deadline, here and on a continuous-integration machine alike
+settings.register_profile("tapetum", deadline=None)
+settings.load_profile("tapetum")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import tapetum
 from tapetum import Enhancer
-from tapetum.engines import OutOfMemory
+from tapetum.engines import Extras, OutOfMemory
 from tapetum.enhancer import parse_memory
 from tapetum.errors import InputError, TapetumError, TapetumWarning, UsageError
 from tapetum.imaging import Picture, read_picture, srgb_to_linear, write_picture
@@ -75,13 +75,13 @@ class Grudging:
         self.most = most
         self.runs: list[int] = []
 
-    def run(self, low: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    def run(self, low: np.ndarray, context: np.ndarray | None = None, extras: Extras | None = None) -> np.ndarray:
         self.runs.append(low.shape[2] * low.shape[3])
         if self.runs[-1] > self.most:
             raise OutOfMemory("no more memory")
         return low * 2
 
-    def measure(self, low: np.ndarray) -> np.ndarray:
+    def measure(self, low: np.ndarray, extras: Extras | None = None) -> np.ndarray:
         raise NotImplementedError
 
     def free_memory(self) -> int:
@@ -104,7 +104,7 @@ def with_engine(engine: Any, **options: Any) -> Enhancer:
 # sizes and tiles
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(1, 250), st.integers(1, 250), st.integers(26, 160))
 def test_tiles_of_a_local_network_give_the_whole(height: int, width: int, tile: int) -> None:
     """From 26 pixels on, half a tile holds the ramp and twice what this network sees."""
@@ -114,7 +114,7 @@ def test_tiles_of_a_local_network_give_the_whole(height: int, width: int, tile: 
     assert np.abs(Enhancer(Local(), tile=tile)(image) - whole).max() <= 1e-6
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 25))
 def test_tiles_too_small_for_the_network_still_work(height: int, width: int, tile: int) -> None:
     image = night(height, width)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum.data.arrays import load_array, prepare_array
@@ -14,7 +14,6 @@ from tapetum.errors import InputError
 sizes = st.integers(1, 24)
 
 
-@settings(deadline=None)
 @given(height=sizes, width=sizes, new_height=sizes, new_width=sizes)
 def test_against_a_slow_resize(height: int, width: int, new_height: int, new_width: int) -> None:
     """Every output pixel by itself, in exact arithmetic; 8 bit within the level that the shifts cut off."""

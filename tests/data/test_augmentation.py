@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum.data import augmentation
@@ -15,7 +15,6 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.arange(height * width * 3, dtype=np.float32).reshape(height, width, 3)
 
 
-@settings(deadline=None)
 @given(height=sizes, width=sizes)
 def test_modes_are_the_square_symmetries(height: int, width: int) -> None:
     image = picture(height, width)
@@ -29,7 +28,6 @@ def test_modes_are_the_square_symmetries(height: int, width: int) -> None:
     assert np.array_equal(views[3], views[2][::-1])
 
 
-@settings(deadline=None)
 @given(height=sizes, width=sizes, left_right=st.booleans(), up_down=st.booleans())
 def test_flips(height: int, width: int, left_right: bool, up_down: bool) -> None:
     image = picture(height, width)
@@ -39,7 +37,6 @@ def test_flips(height: int, width: int, left_right: bool, up_down: bool) -> None
     assert np.array_equal(augmentation.flips(flipped, left_right, up_down), image)
 
 
-@settings(deadline=None)
 @given(height=sizes, width=sizes, size=st.integers(1, 20))
 def test_padding_mirrors_with_the_edge(height: int, width: int, size: int) -> None:
     image = picture(height, width)

@@ -195,7 +195,7 @@ def test_bad_classes(text, content):
         read_classes(text("classes.txt", content))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_yolo_text_keeps_boxes(tmp_path, picture, data):
     """Written and read again, boxes are the same to a hundredth of a pixel, whatever the picture's size."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum import metrics
@@ -24,7 +24,6 @@ def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * 1000 + width).random((height, width, 3), np.float32)
 
 
-@settings(deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), multiple=st.sampled_from([1, 4, 8]))
 def test_any_size_comes_back(height: int, width: int, multiple: int) -> None:
     low = image(height, width)

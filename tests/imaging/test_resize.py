@@ -8,7 +8,7 @@ from tapetum.imaging import shrink
 SIZES = st.integers(1, 150)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIZES, SIZES, st.sampled_from([1, 3]), st.sampled_from(["uint8", "uint16", "float32"]), st.integers(1, 64))
 def test_is_adaptive_avg_pool(height: int, width: int, channels: int, dtype: str, target: int) -> None:
     torch = pytest.importorskip("torch")

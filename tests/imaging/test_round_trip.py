@@ -24,7 +24,7 @@ def make(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
     return rng.integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     SIZES,
     st.sampled_from([1, 3]),

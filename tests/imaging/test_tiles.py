@@ -45,7 +45,7 @@ def shown(grid: Grid, image: np.ndarray) -> Callable[[int, int], np.ndarray]:
     return lambda top, left: image[:, top : top + grid.tile_height, left : left + grid.tile_width].copy()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(grids, st.integers(0, 2**32 - 1))
 def test_tiles_of_one_picture_join_to_that_picture_exactly(grid: Grid, seed: int) -> None:
     image = np.random.default_rng(seed).random((2, grid.height, grid.width), np.float32)

@@ -22,7 +22,7 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return (target + rng.normal(0, 0.1, target.shape)).astype(np.float32), target
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(11, 60), width=st.integers(11, 60), seed=st.integers(0, 1000))
 def test_agree_with_scikit_image(height: int, width: int, seed: int) -> None:
     enhanced, target = pair(height, width, seed)

@@ -61,7 +61,7 @@ def test_cpu_equals_the_reference(
     assert max(map(largest_error, found, expected)) < ERROR
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_shape_and_options(
     scan_inputs: Any, naive: Any, gradients: Any, largest_error: Any, data: st.DataObject

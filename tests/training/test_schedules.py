@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum.errors import UsageError
@@ -26,7 +26,6 @@ def test_published_training_log() -> None:
     assert f"{schedules.cosine_restart_cyclic(83_000, 2e-4, **LOL):.3e}" == "1.441e-04"
 
 
-@settings(deadline=None)
 @given(t=st.integers(0, 300), t_max=st.integers(1, 100))
 def test_one_minimum_for_all_and_pytorch(t: int, t_max: int) -> None:
     if t <= t_max:

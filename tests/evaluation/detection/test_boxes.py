@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum.evaluation.detection.boxes import overlaps, suppress
@@ -19,7 +19,6 @@ def pixels(box):
     return {(x, y) for x in range(int(box[0]), int(box[2])) for y in range(int(box[1]), int(box[3]))}
 
 
-@settings(deadline=None)
 @given(boxes, boxes)
 def test_overlap_is_shared_pixels_of_all_pixels(first, second):
     found = overlaps(first, second)
@@ -29,7 +28,6 @@ def test_overlap_is_shared_pixels_of_all_pixels(first, second):
             assert found[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 0)
 
 
-@settings(deadline=None)
 @given(boxes, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 0.45, 0.9]), st.integers(1, 9))
 def test_suppression(found, seed, limit, most):
     """Kept: whoever overlaps no better kept one of its class by more than the limit."""

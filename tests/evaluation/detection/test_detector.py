@@ -60,7 +60,7 @@ def padded(rows, count=30):
     return [*rows, *[(1, 1, 1, 1, 0, 0)] * (count - len(rows))]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 3), st.integers(1, 3))
 def test_letterbox(height, width, rows, columns):
     """The picture lies in the middle, in its ratio to a pixel, and is as large as it can be."""

@@ -73,7 +73,7 @@ def test_a_second_box_on_one_object_is_wrong():
     assert score(data, [found(*rows)])[0].ap50_voc == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_both_rules_agree_nearly(seed):
     """At an overlap of a half they differ only in how the area is taken: 101 samples or all of the curve. Objects lie
