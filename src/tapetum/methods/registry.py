@@ -22,6 +22,9 @@ HOMES = {
     "mst_plus_plus": "tapetum.methods.retinexformer:MST_PLUS_PLUS",
     "mamballie": "tapetum.methods.mamballie:METHOD",
     "dednet": "tapetum.methods.dednet:METHOD",
+    "lightendiffusion": "tapetum.methods.lightendiffusion:METHOD",
+    "lightendiffusion_stage1": "tapetum.methods.lightendiffusion:STAGE1",
+    "exposurediffusion": "tapetum.methods.exposurediffusion:METHOD",
 }
 
 

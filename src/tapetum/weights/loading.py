@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _LISTED = 10  # differences named in an error; the rest is counted
 # What the field wraps a state dict in. "params" before its moving average: that is what the published
 # test scripts take by default, and only some methods ask for the average.
-_WRAPPERS = ("params", "params_ema", "state_dict")
+_WRAPPERS = ("params", "params_ema", "state_dict", "netG")
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _read_pickle(path: Path) -> Any:
 def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
     entry = ""
     if isinstance(content, Mapping):
-        wrappers = ("params_ema", "params", "state_dict") if ema else _WRAPPERS
+        wrappers = ("params_ema", "params", "state_dict", "netG") if ema else _WRAPPERS
         present = [name for name in wrappers if isinstance(content.get(name), Mapping)]
         if present:
             entry = present[0]
