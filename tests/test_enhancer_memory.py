@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapetum import Enhancer
+from tapetum.engines import Extras
 from tapetum.errors import TapetumWarning
 from tapetum.imaging import Picture
 from tapetum.methods.contract import Properties
@@ -48,7 +49,7 @@ class Hog:
             self.arena = np.empty(wanted, np.uint8)
         return low * np.float32(1.5)
 
-    def measure(self, low: np.ndarray) -> np.ndarray:
+    def measure(self, low: np.ndarray, extras: Extras | None = None) -> np.ndarray:
         self.run(low)
         return low.mean((2, 3))
 

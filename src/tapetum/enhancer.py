@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -12,17 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tapetum.engines import Engine, OutOfMemory
+from tapetum.engines import Engine, Extras, OutOfMemory
 from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
+from tapetum.imaging.moments import Moments
 from tapetum.imaging.resize import shrink
 from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
+from tapetum.methods.contract import OF_THE_ENHANCER, choose
+from tapetum.ops.noise import normal_field, normal_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
+
+    from tapetum.methods.contract import OnStep
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +65,16 @@ class Enhancer:
         tile: tiles have at most ``tile`` x ``tile`` pixels. None: as large as the memory allows.
         strength: 1 is the model's result, 0 the picture as it was; between, both are mixed in linear light.
         bfloat16, channels_last, compile: of the PyTorch engine (:class:`tapetum.engines.torch.TorchEngine`).
+        **options: what the model leaves to its user, such as ``steps=20, seed=1``; ``tapetum models NAME`` lists them.
+            None: the default. One seed draws the same noise for every picture, whatever its tiles.
 
     Attributes:
         engine: what runs the network (``engine.name``, ``engine.properties``).
+        options: the value of every option that the model has.
 
     Raises:
-        UsageError: an unknown model, device or option; WeightsError: a file that does not fit;
-        MissingExtraError: the model needs PyTorch and it is not installed.
+        UsageError: an unknown model or device, an option that the model has not or a value that it does not allow;
+        WeightsError: a file that does not fit; MissingExtraError: the model needs PyTorch and it is not installed.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class Enhancer:
         bfloat16: bool = False,
         channels_last: bool = False,
         compile: bool = False,
+        **options: int | float | str | None,
     ) -> None:
         if not 0 <= strength <= 1:
             raise UsageError(f"strength must be from 0 to 1, got {strength}")
@@ -94,9 +104,12 @@ class Enhancer:
         self.engine: Engine = make_engine(model, device, weights, engine, torch_options)
         if self.engine.properties.domain != "srgb":
             raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")
+        name = str(model) if isinstance(model, str | Path) else type(model).__name__
+        self.options = choose(self.engine.properties.options, options, name)
 
-    def __call__(self, image: Any) -> Any:
-        """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given.
+    def __call__(self, image: Any, *, on_step: OnStep | None = None) -> Any:
+        """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given. With several samples
+        (``options["samples"]``) it is their mean.
 
         Args:
             image: sRGB values, upright. One of
@@ -109,22 +122,62 @@ class Enhancer:
                 * a :class:`tapetum.imaging.Picture`. Floats outside of 0..1 stay as far outside as they were.
 
                 Transparency is kept as it is. Grey pictures stay grey: the luma of the enhanced one.
+            on_step: told ``(done, total)`` of each image's steps, over all tiles and samples, whenever one is done.
+                What it raises ends the work.
 
         Raises:
             UsageError: another type, dtype or shape.
             InputError: values that are no picture (NaN, or far outside 0..1), or too little memory.
         """
         pixels, rewrap = opened(image)
-        return rewrap([self._enhance(each) for each in pixels])
+        return rewrap([self._mean(each, on_step) for each in pixels])
 
-    def _enhance(self, pixels: np.ndarray) -> np.ndarray:
+    def samples(self, image: Any, *, on_step: OnStep | None = None) -> Iterator[Any]:
+        """The samples of an image one by one, each as :meth:`__call__` returns it: as many as ``options["samples"]``
+        says, one where the model has no such option. The first does not depend on how many there are.
+
+        Raises:
+            as :meth:`__call__`.
+        """
+        pixels, rewrap = opened(image)
+        for sample in range(self._samples):
+            yield rewrap([self._enhance(each, sample, on_step) for each in pixels])
+
+    def predict(self, low: np.ndarray) -> np.ndarray:
+        """One run of the bare network with these options, the mean of the samples; for protocols that pad and round
+        themselves.
+
+        Args:
+            low: ``(N, 3, H, W)`` float32 in 0..1, H and W as ``engine.properties`` asks for.
+
+        Returns:
+            the same shape, not clamped.
+        """
+        mean = np.zeros(low.shape, np.float32)
+        for sample in range(self._samples):
+            mean += self.engine.run(low, None, self._extras(sample, 0, 0, low)) / np.float32(self._samples)
+        return mean
+
+    @property
+    def _samples(self) -> int:
+        return int(self.options.get("samples", 1))
+
+    def _mean(self, pixels: np.ndarray, on_step: OnStep | None) -> np.ndarray:
+        if self._samples == 1:
+            return self._enhance(pixels, 0, on_step)
+        moments = Moments(pixels.shape)
+        for sample in range(self._samples):
+            moments.add(self._enhance(pixels, sample, on_step))
+        return moments.mean(pixels.dtype)
+
+    def _enhance(self, pixels: np.ndarray, sample: int, on_step: OnStep | None) -> np.ndarray:
         """``(H, W, 1)`` or ``(H, W, 3)``, uint8, uint16 or float32 in 0..1 -> the same."""
         if self.strength == 0:
             return pixels.copy()
         while True:
             grid = self._plan(*pixels.shape[:2])
             try:
-                return self._run(pixels, grid)
+                return self._run(pixels, grid, sample, on_step)
             except (OutOfMemory, MemoryError) as error:
                 tile = grid.tile_height * grid.tile_width
                 if tile <= SMALLEST_TILE**2:
@@ -159,7 +212,7 @@ class Enhancer:
                 margin=properties.receptive_field,
                 limit=limit,
             )
-            needed = _working_memory(grid, properties.bytes_per_pixel)
+            needed = _working_memory(grid, properties.bytes_per_pixel + self._noise_bytes_per_pixel())
             if needed <= budget:
                 return grid
             if limit <= smallest:
@@ -169,12 +222,22 @@ class Enhancer:
                 return grid
             limit = max(limit * 0.8, smallest)
 
-    def _run(self, pixels: np.ndarray, grid: Grid) -> np.ndarray:
-        context = self._context(pixels, grid)
+    def _run(self, pixels: np.ndarray, grid: Grid, sample: int, on_step: OnStep | None) -> np.ndarray:
+        context = self._context(pixels, grid, sample)
+        number, runs = itertools.count(sample * grid.tiles), self._samples * grid.tiles
 
         def tile(top: int, left: int) -> np.ndarray:
             low = _to_float(cut(pixels, top, left, grid.tile_height, grid.tile_width))
-            return self.engine.run(low, context)[0]
+            before = next(number)
+
+            def tell(step: int, steps: int) -> None:
+                if on_step is not None:
+                    on_step(before * steps + step, runs * steps)
+
+            enhanced = self.engine.run(low, context, self._extras(sample, top, left, low, tell))[0]
+            if not self.engine.properties.iterative:
+                tell(1, 1)
+            return enhanced
 
         result = np.empty_like(pixels)
         for top, left, part in pieces(grid, tile):
@@ -194,7 +257,28 @@ class Enhancer:
             enhanced = np.tensordot(np.asarray(_LUMA, np.float32), enhanced, 1)[None]
         _quantise(enhanced, out)
 
-    def _context(self, pixels: np.ndarray, grid: Grid) -> np.ndarray | None:
+    def _extras(self, sample: int, top: int, left: int, low: np.ndarray, on_step: OnStep | None = None) -> Extras:
+        """What the network is told beside the part of the picture that ``low`` is."""
+        options, scale = self._network_options(), self.engine.properties.noise_scale
+        noise = None
+        if scale is not None:
+            channels, seed = self.engine.noise_channels(options), int(self.options.get("seed", 0))
+            if scale == 0:
+                noise = normal_vector(seed, sample, channels)
+            else:
+                place = (side // scale for side in (top, left, *low.shape[2:]))
+                noise = normal_field(seed, sample, channels, *place)
+            noise = np.repeat(noise[None], low.shape[0], 0)
+        return Extras(options, noise, on_step)
+
+    def _network_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self.options.items() if name not in OF_THE_ENHANCER}
+
+    def _noise_bytes_per_pixel(self) -> int:
+        scale = self.engine.properties.noise_scale
+        return -(-4 * self.engine.noise_channels(self._network_options()) // scale**2) if scale else 0
+
+    def _context(self, pixels: np.ndarray, grid: Grid, sample: int) -> np.ndarray | None:
         """What the network must know of the whole picture, to be shown a part of it."""
         properties = self.engine.properties
         size = properties.thumbnail_size
@@ -207,7 +291,8 @@ class Enhancer:
             small = _shrink(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
             multiple, minimum = properties.size_multiple, properties.minimum_size
             sides = (-(-max(side, minimum) // multiple) * multiple for side in small.shape[:2])
-            return self.engine.measure(_to_float(cut(small, 0, 0, *sides)))
+            low = _to_float(cut(small, 0, 0, *sides))
+            return self.engine.measure(low, self._extras(sample, 0, 0, low))
         return None
 
 
@@ -224,7 +309,7 @@ def enhance(
         path: a picture: JPEG, PNG, TIFF, WebP and more.
         out: where to write; the suffix chooses the format. None: beside ``night.jpg``, as ``night-enhanced.jpg``.
         quality: of JPEG and WebP, 1..100.
-        **options: of :class:`Enhancer`. For many pictures make one ``Enhancer`` and use it again.
+        **options: all others of :class:`Enhancer`. For many pictures make one ``Enhancer`` and use it again.
 
     Returns:
         the path written.

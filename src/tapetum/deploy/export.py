@@ -83,9 +83,9 @@ def export(
     network, known = _load(model, weights)
     metadata = describe(network, known if provenance is None else provenance)
     properties = cast("Properties", network.properties)
-    if properties.context == "picture":
+    if properties.no_onnx is not None:
         name = metadata["tapetum.method"]
-        raise UsageError(f"{name}: has no ONNX form (its scan is no ONNX operator): it runs in the torch engine only")
+        raise UsageError(f"{name}: has no ONNX form ({properties.no_onnx}): it runs in the torch engine only")
     if known == _UNTRAINED:
         log.warning("%s has no bundled weights: exporting untrained ones", model)
     network = copy.deepcopy(network).cpu().eval()

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from tapetum.methods.contract import Properties
+from tapetum.methods.contract import OnStep, Properties
 
 
 class OutOfMemory(Exception):
     """The engine's device has not enough memory for this input. The enhancer answers with smaller tiles."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a network with options is told beside the picture (``methods/contract.py``).
+
+    Attributes:
+        options: those that the network takes, by name. An absent one has its default.
+        noise: ``(N, channels, H / noise_scale, W / noise_scale)`` float32, or ``(N, channels)``.
+        on_step: told of each step, where the network works in steps.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    noise: np.ndarray | None = None
+    on_step: OnStep | None = None
 
 
 class Engine(Protocol):
@@ -27,24 +44,29 @@ class Engine(Protocol):
     @property
     def name(self) -> str: ...
 
-    def run(self, low: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    def run(self, low: np.ndarray, context: np.ndarray | None = None, extras: Extras | None = None) -> np.ndarray:
         """``(N, C, H, W)`` float32 to the same size, not clamped.
 
         Args:
             context: the thumbnail ``(N, C, T, T)`` or the statistics ``(N, K)`` of the whole picture, as
                 ``properties.context`` says. None: ``low`` is the whole picture.
+            extras: None: the defaults of its options, and noise of its own.
 
         Raises:
             OutOfMemory: ``low`` is too large for the device.
         """
         ...
 
-    def measure(self, low: np.ndarray) -> np.ndarray:
+    def measure(self, low: np.ndarray, extras: Extras | None = None) -> np.ndarray:
         """The global statistics ``(N, K)`` of a picture ``(N, C, H, W)``; only for ``context == "statistics"``.
 
         Raises:
             OutOfMemory: ``low`` is too large for the device.
         """
+        ...
+
+    def noise_channels(self, options: Mapping[str, Any]) -> int:
+        """How many channels of noise the network wants with these options; only where it has a ``noise_scale``."""
         ...
 
     def free_memory(self) -> int:

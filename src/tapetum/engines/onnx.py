@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapetum.engines import OutOfMemory
+from tapetum.engines import Extras, OutOfMemory
 from tapetum.errors import UsageError, WeightsError
 from tapetum.imaging.resize import shrink
 from tapetum.machine import available_cores, free_memory
@@ -43,8 +43,8 @@ class OnnxEngine:
             raise WeightsError(f"{path}: written by another version of tapetum ({error})") from None
         self.metadata = {k: v for k, v in metadata.items() if k.startswith("tapetum.")}
 
-    def run(self, low: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-        """See :class:`tapetum.engines.Engine`."""
+    def run(self, low: np.ndarray, context: np.ndarray | None = None, extras: Extras | None = None) -> np.ndarray:
+        """See :class:`tapetum.engines.Engine`. A file has no options."""
         inputs = {"low": low}
         if self.properties.context == "thumbnail":
             inputs["thumbnail"] = self._thumbnail(low) if context is None else context
@@ -52,9 +52,13 @@ class OnnxEngine:
             inputs |= self._statistics(context)
         return self._call("enhanced", inputs)
 
-    def measure(self, low: np.ndarray) -> np.ndarray:
+    def measure(self, low: np.ndarray, extras: Extras | None = None) -> np.ndarray:
         """See :class:`tapetum.engines.Engine`."""
         return self._call("statistics_out", {"low": low} | self._statistics(None))
+
+    def noise_channels(self, options: Mapping[str, Any]) -> int:
+        """See :class:`tapetum.engines.Engine`."""
+        return 0
 
     def free_memory(self) -> int:
         """See :class:`tapetum.engines.Engine`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines import OutOfMemory
+from tapetum.engines import Extras, OutOfMemory
 from tapetum.errors import UsageError
 from tapetum.machine import free_memory
 from tapetum.methods.contract import Properties
@@ -51,13 +52,17 @@ class TorchEngine:
         self._network = _prepare(network, self._device, channels_last)
         self._forward: Any = torch.compile(self._network) if compile else self._network
 
-    def run(self, low: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    def run(self, low: np.ndarray, context: np.ndarray | None = None, extras: Extras | None = None) -> np.ndarray:
         """See :class:`tapetum.engines.Engine`."""
-        return self._call(self._forward, low, context)
+        return self._call(self._forward, low, context, extras)
 
-    def measure(self, low: np.ndarray) -> np.ndarray:
+    def measure(self, low: np.ndarray, extras: Extras | None = None) -> np.ndarray:
         """See :class:`tapetum.engines.Engine`."""
-        return self._call(cast("Any", self._network).measure, low, None)
+        return self._call(cast("Any", self._network).measure, low, None, extras)
+
+    def noise_channels(self, options: Mapping[str, Any]) -> int:
+        """See :class:`tapetum.engines.Engine`."""
+        return cast("Any", self._network).noise_channels(**options)
 
     def free_memory(self) -> int:
         """See :class:`tapetum.engines.Engine`."""
@@ -67,14 +72,14 @@ class TorchEngine:
             return torch.cuda.mem_get_info(self._device)[0] + unused
         return free_memory()
 
-    def _call(self, function: Any, low: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+    def _call(self, function: Any, low: np.ndarray, context: np.ndarray | None, extras: Extras | None) -> np.ndarray:
         cast_to = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
         try:
             with torch.inference_mode(), cast_to:
                 inputs = [self._tensor(low).contiguous(memory_format=self._format)]
                 if context is not None:
                     inputs.append(self._tensor(context))
-                result: Tensor = function(*inputs)
+                result: Tensor = function(*inputs, **self._keywords(extras or Extras()))
                 return result.float().contiguous().cpu().numpy()
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
@@ -84,6 +89,15 @@ class TorchEngine:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         raise OutOfMemory(text)
+
+    def _keywords(self, extras: Extras) -> dict[str, Any]:
+        """What the network takes by name, as ``methods/contract.py`` has it."""
+        keywords = dict(extras.options)
+        if self.properties.noise_scale is not None:
+            keywords["noise"] = None if extras.noise is None else self._tensor(extras.noise)
+        if self.properties.iterative:
+            keywords["on_step"] = extras.on_step
+        return keywords
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -37,9 +37,14 @@ class Grid:
     ramp: int
 
     @property
+    def tiles(self) -> int:
+        """How many there are."""
+        return len(self.tops) * len(self.lefts)
+
+    @property
     def whole(self) -> bool:
         """Whether one tile is the picture."""
-        return len(self.tops) == len(self.lefts) == 1
+        return self.tiles == 1
 
 
 def plan(height: int, width: int, *, multiple: int, minimum: int, margin: int, limit: float) -> Grid:

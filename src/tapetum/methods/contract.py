@@ -8,19 +8,97 @@ A network is an ``nn.Module`` built as ``Network(config)`` with
   must know of the whole picture from ``low`` itself, as published. A network whose ``context`` is "none" or
   "picture" has no second argument;
 * only where ``properties.context == "statistics"``: ``measure(low) -> (N, K)``, the global statistics of a picture.
+
+A method that leaves choices to its user declares them (``properties.options``). ``forward`` and ``measure`` then take
+each as a keyword of its name, the declared value being its default; only "seed" and "samples" are the enhancer's own
+business. Where ``properties.noise_scale`` is not None the network has ``noise_channels(**options) -> int``, and both
+take the keyword ``noise``: standard normal, ``(N, noise_channels, H / noise_scale, W / noise_scale)``, or
+``(N, noise_channels)`` where ``noise_scale`` is 0. ``noise=None`` means: draw it from a generator with seed 0, so that
+``forward(low)`` is repeatable. Where ``properties.iterative``, both take ``on_step`` and call ``on_step(step, steps)``
+after each step, counted from 1. What that raises (Ctrl-C) ends the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from tapetum.errors import UsageError
 
+if TYPE_CHECKING:
     from torch import Tensor, nn
+
+OnStep = Callable[[int, int], None]
+"""``(step, steps)``: called after each step of a loop, with its number, counted from 1, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice that a method leaves to its user at inference.
+
+    Attributes:
+        name: as Python and the command line call it.
+        default: the value where none is given. Its type is the option's: int, float or str.
+        help: what it does, in a few words.
+        minimum, maximum: the range of a number, both ends included; None: no bound.
+        choices: what a text may be.
+    """
+
+    name: str
+    default: int | float | str
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, for people: "a whole number from 1 to 1000", "ddim or dpm"."""
+        if isinstance(self.default, str):
+            return " or ".join(filter(None, (", ".join(self.choices[:-1]), self.choices[-1])))
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        if self.maximum is None:
+            return kind if self.minimum is None else f"{kind} from {self.minimum} up"
+        return f"{kind} {'up' if self.minimum is None else f'from {self.minimum}'} to {self.maximum}"
+
+    def check(self, value: Any) -> Any:
+        """``value``, of the option's type. Raises UsageError where it is none that is allowed."""
+        if not (value in self.choices if isinstance(self.default, str) else self._in_range(value)):
+            raise UsageError(f"{self.name} must be {self.allowed}, got {value!r}")
+        return type(self.default)(value)
+
+    def _in_range(self, value: Any) -> bool:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not (whole or (isinstance(value, float) and isinstance(self.default, float) and math.isfinite(value))):
+            return False
+        number: Any = value
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+
+SEED = Option("seed", 0, "which random numbers are drawn", 0, 2**64 - 1)
+SAMPLES = Option("samples", 1, "how many results are drawn of each picture", 1, 1000)
+OF_THE_ENHANCER = (SEED.name, SAMPLES.name)
+"""Names of the options that networks are not told: their noise is drawn for them."""
+
+
+def choose(options: Sequence[Option], given: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """The value of every option: what is given (None: nothing is), else the default.
+
+    Raises:
+        UsageError: an option that ``model`` has not, or a value that is not allowed.
+    """
+    known = {option.name: option for option in options}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"{model} has no option {name}: " + (f"it has {', '.join(known)}" if known else "it has none")
+            )
+    return {name: option.check(given[name]) if name in given else option.default for name, option in known.items()}
 
 
 @dataclass(frozen=True)
@@ -40,8 +118,11 @@ class Properties:
             the rest then, ``forward`` has no second argument, and a tile is only near: the method's card says how near.
         exact_tiles: False where a tile is only near, although it is given its context: the card says how near.
         thumbnail_size: T above.
-        deterministic: False where the result depends on random numbers (then an explicit generator is taken).
-        default_steps: sampling steps of an iterative method, else None.
+        options: what its user may choose.
+        noise_scale: of the random numbers that the network works from. Above 0: they are a field with one position per
+            ``noise_scale`` x ``noise_scale`` pixels. 0: one vector for the whole picture. None: there are none.
+        iterative: whether it works in steps, and tells when each is done.
+        no_onnx: why it has no ONNX form, to stand in brackets. None: it has one.
         bytes_per_pixel: working memory of one forward pass (float32) per pixel of the tile, measured; sizes the tiles.
     """
 
@@ -52,9 +133,19 @@ class Properties:
     context: Literal["none", "thumbnail", "statistics", "picture"] = "none"
     exact_tiles: bool = True
     thumbnail_size: int = 0
+    options: tuple[Option, ...] = ()
+    noise_scale: int | None = None
+    iterative: bool = False
+    no_onnx: str | None = None
     deterministic: bool = True
     default_steps: int | None = None
     bytes_per_pixel: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.noise_scale and self.size_multiple % self.noise_scale:
+            raise ValueError(
+                f"tiles lie on multiples of {self.size_multiple}, noise on multiples of {self.noise_scale}"
+            )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -62,11 +153,30 @@ class Properties:
     @classmethod
     def from_json(cls, text: str) -> Properties:
         """Raises ValueError when the text holds other fields than ours."""
-        values = json.loads(text)
+        values = {name: value for name, value in json.loads(text).items() if name not in _FORMER}
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown properties: {', '.join(sorted(unknown))}")
-        return cls(**values)
+        options = (Option(**{**option, "choices": tuple(option["choices"])}) for option in values.pop("options", ()))
+        return cls(**values, options=tuple(options))
+
+
+_FORMER = ("deterministic", "default_steps")  # fields that files of earlier versions hold; options say it better
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What an objective has to show of one validation picture, beside what the network makes of it.
+
+    Attributes:
+        enhanced: what is compared with the target, ``(1, 3, H, W)``; None: what the network makes of the low.
+        measures: for the log, by name.
+        pictures: for the sample pictures, in this order: ``(1, 3, h, w)`` in [0, 1], of any size.
+    """
+
+    enhanced: Tensor | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    pictures: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +190,15 @@ class Method:
         config: the frozen dataclass of its hyper-parameters.
         configs: every published configuration by name; the first is the default.
         objective: class of how it learns, called as ``objective(**options)``; an instance is called as
-            ``objective(network, batch)`` and returns a dict of scalar tensors with at least the key "loss".
+            ``objective(network, batch)`` and returns a dict of scalar tensors with at least the key "loss". Where it
+            has ``examine(network, low, target)``, validation asks it for an :class:`Examination` of each picture
+            ``(1, 3, H, W)``, sides cut to multiples of the network's; target is None where there is none.
         recognise: from a state dict with clean keys (wrappers removed) its configuration, or None where
             the keys are another method's. May raise WeightsError for a known but unsupported variant.
         remap: where published keys differ from ours: a pure function on the state dict.
+        after: where training comes in stages, each a method of its own: the name of the one before this.
+        begin: ``begin(network, path)`` puts the weights of the stage before into a fresh network, and freezes what does
+            not learn any more. Raises WeightsError where the file holds something else.
     """
 
     name: str
@@ -94,3 +209,5 @@ class Method:
     recognise: Callable[[Mapping[str, Tensor]], Any | None]
     objective: Callable[..., Any] | None = None
     remap: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = field(default=dict)
+    after: str | None = None
+    begin: Callable[..., None] | None = None

@@ -78,6 +78,7 @@ class MambaLLIE(nn.Module):
             minimum_size=4,
             receptive_field=_OVERLAP,
             context="picture",
+            no_onnx="its scan is no ONNX operator",
             bytes_per_pixel=bytes_per_pixel(config),
         )
         nf = config.nf
