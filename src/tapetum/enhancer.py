@@ -165,7 +165,7 @@ class Enhancer:
     def _mean(self, pixels: np.ndarray, on_step: OnStep | None) -> np.ndarray:
         if self._samples == 1:
             return self._enhance(pixels, 0, on_step)
-        moments = Moments(pixels.shape)
+        moments = Moments()
         for sample in range(self._samples):
             moments.add(self._enhance(pixels, sample, on_step))
         return moments.mean(pixels.dtype)

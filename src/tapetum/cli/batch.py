@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,20 @@ class Job:
         source: the picture's file.
         output: where the enhanced picture goes.
         comparison: where the before/after picture goes, or None.
+        samples: where the samples go whose mean the enhanced picture is; empty where it is no mean.
+        spread: where the picture of their standard deviation goes, or None.
     """
 
     source: Path
     output: Path
     comparison: Path | None = None
+    samples: tuple[Path, ...] = ()
+    spread: Path | None = None
+
+    @property
+    def written(self) -> list[Path]:
+        """Every file of the job."""
+        return [self.output, *filter(None, (self.comparison, *self.samples, self.spread))]
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,29 @@ class Naming:
         suffix: put behind the name when the output lies beside its source.
         ending: ".jpg" and so on for another format than the source's, else None.
         compare: also name a before/after picture.
+        samples: from 2 up: also name so many samples, and the picture of their spread.
     """
 
     suffix: str = "-enhanced"
     ending: str | None = None
     compare: bool = False
+    samples: int = 1
 
     def job(self, source: Path, folder: Path, suffix: str) -> Job:
-        output = folder / f"{source.stem}{suffix}{self.ending or output_suffix(source)}"
-        return self.with_comparison(Job(source, output))
+        return self.with_others(source, folder / f"{source.stem}{suffix}{self.ending or output_suffix(source)}")
 
-    def with_comparison(self, job: Job) -> Job:
-        comparison = job.output.with_name(f"{job.output.stem}-compare.jpg") if self.compare else None
-        return Job(job.source, job.output, comparison)
+    def with_others(self, source: Path, output: Path) -> Job:
+        """The job with the names of what is written beside its output."""
+        stem, ending = output.stem, output.suffix
+        comparison = output.with_name(f"{stem}-compare.jpg") if self.compare else None
+        if self.samples < 2:
+            return Job(source, output, comparison)
+        samples = (output.with_name(f"{stem}-sample{number}{ending}") for number in range(1, self.samples + 1))
+        return Job(source, output, comparison, tuple(samples), output.with_name(f"{stem}-spread.png"))
+
+    def is_own(self, stem: str) -> bool:
+        """Whether this is the name of something that a run has written beside its source."""
+        return re.search(rf"{re.escape(self.suffix)}(-compare|-sample\d+|-spread)?$", stem) is not None
 
 
 def plan(
@@ -101,7 +121,7 @@ def place(source: Path, below: Path, out: str | None, naming: Naming, single: bo
         )
     if naming.ending and container != written_format(naming.ending):
         raise UsageError(f"-o {printable(out)} and --format {naming.ending[1:]} contradict each other")
-    return naming.with_comparison(Job(source, path))
+    return naming.with_others(source, path)
 
 
 def check(jobs: list[Job]) -> None:
@@ -109,7 +129,7 @@ def check(jobs: list[Job]) -> None:
     sources = {same_file_key(job.source): job.source for job in jobs}
     written: dict[object, Path] = {}
     for job in jobs:
-        for path in filter(None, (job.output, job.comparison)):
+        for path in job.written:
             key = same_file_key(path)
             if key in sources:
                 raise UsageError(
@@ -186,7 +206,7 @@ def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterato
 
 def is_own(path: Path, naming: Naming, out: str | None) -> bool:
     """Written by an earlier run beside its source: in a walk that is no input."""
-    return out is None and path.stem.endswith((naming.suffix, f"{naming.suffix}-compare"))
+    return out is None and naming.is_own(path.stem)
 
 
 def is_file(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tapetum.cli import options
 from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
 from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tapetum.cli.batch import Job
     from tapetum.enhancer import Enhancer
     from tapetum.imaging import Picture
+    from tapetum.methods.contract import OnStep
 
 
 class Format(str, Enum):
@@ -70,6 +72,15 @@ def enhance(
     suffix: Annotated[
         str, typer.Option(metavar="TEXT", help="Put behind the name of results beside the input.")
     ] = "-enhanced",
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    eta: options.Eta = None,
+    sampler: options.Sampler = None,
+    spacing: options.Spacing = None,
+    temperature: options.Temperature = None,
+    iterations: options.Iterations = None,
+    task: options.Task = None,
+    samples: options.Samples = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all pictures.")] = False,
 ) -> None:
     """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was.
@@ -82,7 +93,18 @@ def enhance(
 
     if not suffix or "/" in suffix or "\\" in suffix:
         raise UsageError(f"--suffix {suffix!r}: give some characters without a folder separator, such as -enhanced")
-    naming = Naming(suffix, f".{format.value}" if format else None, compare)
+    chosen = options.given(
+        steps=steps,
+        seed=seed,
+        eta=eta,
+        sampler=sampler,
+        spacing=spacing,
+        temperature=temperature,
+        iterations=iterations,
+        task=task,
+        samples=samples,
+    )
+    naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
     jobs, unusable = plan(inputs, output, naming, recursive)
     summary = Summary()
     for text, error in unusable:
@@ -100,11 +122,14 @@ def enhance(
     begin = time.perf_counter()
     with warnings_as_lines():
         if todo:
-            enhancer = make_enhancer(model, weights, device, memory, strength)
-            summary.engine = enhancer.engine.name
-            run("enhancing", todo, lambda job: do(job, enhancer, pixels, quality), summary, "done")
+            enhancer = make_enhancer(model, weights, device, memory, strength, chosen)
+            summary.engine, summary.options = enhancer.engine.name, enhancer.options
+            in_steps = enhancer.engine.properties.iterative
+            run(
+                "enhancing", todo, lambda job, step: do(job, enhancer, pixels, quality, step), summary, "done", in_steps
+            )
         if uncompared and not summary.stopped:
-            run("comparing", uncompared, lambda job: compare_finished(job, pixels), summary, "skipped")
+            run("comparing", uncompared, lambda job, _: compare_finished(job, pixels), summary, "skipped")
     summary.seconds = time.perf_counter() - begin
     if as_json:
         print_json(summary.as_dict())
@@ -112,30 +137,47 @@ def enhance(
     raise typer.Exit(summary.exit_code)
 
 
-def make_enhancer(model: str, weights: Path | None, device: str, memory: str | None, strength: float) -> Enhancer:
+def make_enhancer(
+    model: str, weights: Path | None, device: str, memory: str | None, strength: float, chosen: dict[str, Any]
+) -> Enhancer:
     from tapetum.enhancer import Enhancer
 
-    return Enhancer(model, weights=weights, device=device, memory=memory, strength=strength)
+    return Enhancer(model, weights=weights, device=device, memory=memory, strength=strength, **chosen)
 
 
-def run(title: str, jobs: list[Job], work: Callable[[Job], None], summary: Summary, status: str) -> None:
+def run(
+    title: str,
+    jobs: list[Job],
+    work: Callable[[Job, OnStep], None],
+    summary: Summary,
+    status: str,
+    in_steps: bool = False,
+) -> None:
     """Every job; one that fails is noted and the next begins. Ctrl-C or SIGTERM ends it after the picture that is under
-    way, a second one at once; files are whole or not there."""
+    way, or after the step where the model works ``in_steps``, a second one at once; files are whole or not there."""
     try:
-        with interrupts_noted() as interrupted, progress_bar() as bar:
+        with interrupts_noted("step" if in_steps else "picture") as interrupted, progress_bar() as bar:
             task = bar.add_task(title, total=len(jobs))
+            steps = bar.add_task("  steps" if in_steps else "  tiles", visible=False)
+
+            def on_step(done: int, total: int) -> None:
+                bar.update(steps, completed=done, total=total, visible=total > 1)
+                if in_steps and interrupted():
+                    raise KeyboardInterrupt
+
             for job in jobs:
                 if interrupted():
                     raise KeyboardInterrupt
                 bar.update(task, description=printable(job.source.name))
-                run_one(job, work, summary, status)
+                run_one(job, lambda job: work(job, on_step), summary, status)
+                bar.reset(steps, visible=False)
                 bar.advance(task)
     except KeyboardInterrupt:
         summary.stopped = True
 
 
 @contextmanager
-def interrupts_noted() -> Iterator[Callable[[], bool]]:
+def interrupts_noted(unit: str) -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether Ctrl-C was pressed (or SIGTERM came, which ``timeout``, batch systems and
     containers send); only the second time raises KeyboardInterrupt.
 
@@ -151,7 +193,7 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed.set()
         # not print, which may be what was interrupted
-        os.write(2, b"stopping after this picture (Ctrl-C again: at once)\n")
+        os.write(2, f"stopping after this {unit} (Ctrl-C again: at once)\n".encode())
 
     usual = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -173,23 +215,47 @@ def run_one(job: Job, work: Callable[[Job], None], summary: Summary, status: str
         summary.add(job, status, time.perf_counter() - begin)
 
 
-def do(job: Job, enhancer: Enhancer, max_pixels: int, quality: int | None) -> None:
+def do(job: Job, enhancer: Enhancer, max_pixels: int, quality: int | None, on_step: OnStep) -> None:
     from tapetum.errors import InputError
     from tapetum.imaging import read_picture, write_picture
 
     picture = read_picture(job.source, max_pixels=max_pixels)
     try:
-        enhanced = enhancer(picture)
+        draws = enhancer.samples(picture, on_step=on_step)
+        enhanced = next(draws) if not job.samples else write_samples(job, draws, quality)
     except InputError as error:
         raise InputError(f"{job.source}: {error}") from None
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{job.output.parent}: cannot be made: {os_reason(error)}") from None
+    make_folder(job.output.parent)
     if job.comparison:
         write_comparison(job.comparison, picture, enhanced)
     # Last: its presence says that the job is finished
     write_picture(enhanced, job.output, quality=quality)
+
+
+def write_samples(job: Job, draws: Iterator[Picture], quality: int | None) -> Picture:
+    """Writes each sample when it is drawn, then the picture of their spread. Returns their mean."""
+    from tapetum.imaging import Picture, write_picture
+    from tapetum.imaging.moments import SPREAD_GAIN, Moments
+
+    make_folder(job.output.parent)
+    moments = Moments()
+    sample = None
+    for path, sample in zip(job.samples, draws, strict=True):
+        write_picture(sample, path, quality=quality)
+        moments.add(sample.pixels)
+    assert sample
+    assert job.spread
+    write_picture(Picture(moments.spread("uint8", SPREAD_GAIN)), job.spread)
+    return sample.with_pixels(moments.mean(sample.pixels.dtype))
+
+
+def make_folder(folder: Path) -> None:
+    from tapetum.errors import InputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
 
 
 def compare_finished(job: Job, max_pixels: int) -> None:
@@ -241,6 +307,7 @@ class Summary:
 
     files: list[dict[str, Any]] = field(default_factory=list)
     engine: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
 
@@ -248,6 +315,8 @@ class Summary:
         entry: dict[str, Any] = {"input": unicode(job.source), "output": unicode(job.output)}
         if job.comparison and seconds is not None:  # not where there was nothing to do
             entry["comparison"] = unicode(job.comparison)
+        if job.spread and status == "done":
+            entry |= {"samples": [unicode(path) for path in job.samples], "spread": unicode(job.spread)}
         entry["status"] = status
         if seconds is not None:
             entry["seconds"] = round(seconds, 3)
@@ -274,6 +343,7 @@ class Summary:
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
             "engine": self.engine,
+            "options": self.options,
             "files": self.files,
         }
 
@@ -288,6 +358,8 @@ class Summary:
                 if entry["status"] != "failed":
                     verb = "written" if entry["status"] == "done" else "skipped, it exists (--overwrite redoes it)"
                     say(f"{verb}: {entry['output']}")
+                    if "samples" in entry:
+                        say(f"written: its {len(entry['samples'])} samples, and their spread: {entry['spread']}")
                     if entry["status"] == "skipped" and "comparison" in entry:
                         say(f"written: {entry['comparison']}")
             return
