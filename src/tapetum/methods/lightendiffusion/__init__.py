@@ -3,7 +3,7 @@
 from functools import partial
 
 from tapetum.methods.contract import Method
-from tapetum.methods.lightendiffusion.checkpoint import load_stage1, recognise, recognise_stage1
+from tapetum.methods.lightendiffusion.checkpoint import begin, load_stage1, recognise, recognise_stage1
 from tapetum.methods.lightendiffusion.network import LightenDiffusion, LightenDiffusionConfig
 from tapetum.methods.lightendiffusion.objective import Stage1Objective, Stage2Objective, swap_test
 from tapetum.methods.lightendiffusion.process import Sampling
@@ -30,6 +30,8 @@ METHOD = Method(
     configs=CONFIGS,
     recognise=partial(recognise, named=CONFIGS.values()),
     objective=Stage2Objective,
+    after="lightendiffusion_stage1",
+    begin=begin,
 )
 
 STAGE1 = Method(

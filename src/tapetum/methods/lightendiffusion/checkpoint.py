@@ -1,4 +1,4 @@
-"""Published files: two of them, one for each stage. Which configuration they hold is read from keys and shapes alone."""
+"""Published files, one for each stage. Which configuration they hold is read from keys and shapes alone."""
 
 from __future__ import annotations
 
@@ -74,6 +74,12 @@ def load_stage1(network: LightenDiffusion, path: str | Path) -> None:
     if recognise_stage1(inner) is None:
         raise WeightsError(f"{path}: holds no first stage of LightenDiffusion (ReconNet.*, retinex.*)")
     load_strictly(network.decom, inner, f"{path} does not fit the first stage of this lightendiffusion")
+
+
+def begin(network: LightenDiffusion, path: str | Path) -> None:
+    """Stage 2 begins: the first stage of a file, frozen. Raises as :func:`load_stage1`."""
+    load_stage1(network, path)
+    network.freeze_stage1()
 
 
 def _layers(config: LightenDiffusionConfig) -> tuple[object, ...]:

@@ -1,26 +1,36 @@
 """LightenDiffusion: latent-Retinex diffusion, conditioned on the dark picture's latent.
 
-H. Jiang, A. Luo, X. Liu, S. Han, S. Liu, "LightenDiffusion: Unsupervised Low-Light Image Enhancement with Latent-Retinex
-Diffusion Models", ECCV 2024 (arXiv 2407.08939). sRGB in [0, 1] in, sRGB out, not clamped; sides are multiples of
-8 * 2^(levels - 1), 64 as published.
+H. Jiang, A. Luo, X. Liu, S. Han, S. Liu, "LightenDiffusion: Unsupervised Low-Light Image Enhancement with
+Latent-Retinex Diffusion Models", ECCV 2024 (arXiv 2407.08939). sRGB in [0, 1] in, sRGB out, not clamped; sides are
+multiples of 8 * 2^(levels - 1), 64 as published.
 
-encode the dark picture -> sample a latent from noise, conditioned on its latent -> decode with the dark picture's skips.
-CTDN (``decom.retinex``) takes part in training only. The parts: stage1.py, noise_predictor.py, process.py, objective.py.
+Encode the dark picture; sample a latent from noise, conditioned on its own; decode that with the dark picture's skips.
+CTDN (``decom.retinex``) takes part in training only. The parts: stage1.py, noise_predictor.py, process.py and
+objective.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
-from tapetum.methods.contract import Properties
-from tapetum.methods.lightendiffusion.noise_predictor import GROUPS, NoisePredictor
-from tapetum.methods.lightendiffusion.process import BetaSchedule, Diffusion, Progress, Sampling, make_betas, visited
+from tapetum.methods.contract import SAMPLES, SEED, OnStep, Option, Properties
+from tapetum.methods.lightendiffusion.noise_predictor import GROUPS, LATENT_CHANNELS, NoisePredictor
+from tapetum.methods.lightendiffusion.process import (
+    BetaSchedule,
+    Diffusion,
+    SamplerName,
+    Sampling,
+    Spacing,
+    make_betas,
+    visited,
+)
 from tapetum.methods.lightendiffusion.stage1 import LATENT_STRIDE, Stage1, Stage1Config, check_size
+from tapetum.ops.noise import normal_field
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,10 @@ class LightenDiffusion(nn.Module):
             minimum_size=multiple,
             receptive_field=128,
             context="picture",  # attention and group normalisation of the noise predictor
-            deterministic=False,
-            default_steps=config.num_sampling_timesteps,
+            options=_options(config),
+            noise_scale=LATENT_STRIDE,
+            iterative=True,
+            no_onnx="it samples in a loop",
             bytes_per_pixel=600 + 16 * config.ctdn_channels,
         )
         self.Unet = NoisePredictor(
@@ -105,64 +117,84 @@ class LightenDiffusion(nn.Module):
     def forward(
         self,
         low: Tensor,
-        noise: Tensor | None = None,
         *,
-        sampling: Sampling | None = None,
-        step_noise: Sequence[Tensor] | Tensor | None = None,
-        progress: Progress | None = None,
+        noise: Tensor | None = None,
+        on_step: OnStep | None = None,
+        steps: int | None = None,
+        eta: float = 0.0,
+        sampler: SamplerName = "ddim",
+        spacing: Spacing = "leading",
     ) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1], sides multiples of ``properties.size_multiple`` -> the same size, not clamped.
 
         Args:
-            noise: x_T, ``(B, 3, H/8, W/8)``, or ``(1, 3, H/8, W/8)`` for all; None: ``draw_noise`` with seed 0. The
-                global random state is never used.
-            sampling: None: as the configuration says, without injected noise.
-            step_noise: where eta > 0, what is injected at each visited step, of ``noise``'s shape.
-            progress: called as ``progress(done, of)`` after every step.
+            noise: ``(B, noise_channels, H/8, W/8)``, or one for all ``(1, ...)``: three channels for where the sampler
+                begins, and three for every step but the last where noise is injected. None: that of seed 0, the same
+                for every picture. The global random state is never used.
+            on_step: called as ``on_step(step, steps)`` after every step, counted from 1.
+            steps, eta, sampler, spacing: see :class:`tapetum.methods.lightendiffusion.process.Sampling`; steps None: as
+                the configuration says.
 
         Raises:
             InputError: sides that are no such multiples.
-            UsageError: noise of another shape; see also :meth:`Diffusion.sample`.
+            UsageError: noise of another shape, more steps than T; see also ``Sampling``.
         """
         check_size(low, self.properties.size_multiple)
+        sampling = self._sampling(steps, eta, sampler, spacing)
         latent, skips = self.decom.encode(low)
-        latent = self.restore_latent(latent, noise, sampling=sampling, step_noise=step_noise, progress=progress)
-        return self.decom.decode(latent, skips)
+        return self.decom.decode(self.restore_latent(latent, noise, sampling, on_step), skips)
 
     def restore_latent(
         self,
         latent: Tensor,
         noise: Tensor | None = None,
-        *,
         sampling: Sampling | None = None,
-        step_noise: Sequence[Tensor] | Tensor | None = None,
-        progress: Progress | None = None,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """The dark picture's latent ``(B, 3, h, w)`` in (0, 1) -> the restored one in [0, 1]. Else as ``forward``."""
-        height, width = latent.shape[2:]
+        sampling = sampling or self._sampling()
+        count, _, height, width = latent.shape
+        channels = self._noise_channels(sampling)
         if noise is None:
-            noise = self.draw_noise(height * LATENT_STRIDE, width * LATENT_STRIDE)
-        start = _like(noise, latent, "noise")
-        if step_noise is not None:
-            step_noise = [_like(each, latent, "step_noise") for each in step_noise]
-        condition = 2 * latent.to(start.dtype) - 1
+            noise = torch.from_numpy(normal_field(0, 0, channels, 0, 0, height, width))[None]
+        if tuple(noise.shape) not in ((count, channels, height, width), (1, channels, height, width)):
+            wanted = (count, channels, height, width)
+            raise UsageError(f"lightendiffusion: noise must have the shape {wanted}, got {tuple(noise.shape)}")
+        # at least float32, under autocast, too
+        dtype = torch.promote_types(latent.dtype, torch.float32)
+        start, *injected = noise.to(latent.device, dtype).expand(count, -1, -1, -1).split(LATENT_CHANNELS, dim=1)
+        condition = 2 * latent.to(dtype) - 1
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            # never in low precision: at the first step an error in the noise is an error in the sample, 97 times as large
+            # never in low precision: at the first step an error in the noise becomes 97 times that in the sample
             with torch.autocast(x.device.type, enabled=False):
                 return self.Unet(torch.cat([condition, x], dim=1), t)
 
-        sampling = sampling or Sampling(self.config.num_sampling_timesteps)
-        return to_latent(self.diffusion.sample(predict, start, sampling, step_noise, progress))
+        return to_latent(self.diffusion.sample(predict, start, sampling, injected, on_step))
 
-    def draw_noise(self, height: int, width: int, seed: int = 0) -> Tensor:
-        """Noise for a picture of ``height`` x ``width`` (multiples of 8), ``(1, 3, height/8, width/8)``, on the processor.
+    def noise_channels(
+        self,
+        *,
+        steps: int | None = None,
+        eta: float = 0.0,
+        sampler: SamplerName = "ddim",
+        spacing: Spacing = "leading",
+    ) -> int:
+        """Of the noise that ``forward`` wants with these options."""
+        return self._noise_channels(self._sampling(steps, eta, sampler, spacing))
 
-        The same for the same seed everywhere. Tiles share one field: cut it where the tile is, at an eighth of its place.
-        """
-        generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (1, 3, height // LATENT_STRIDE, width // LATENT_STRIDE)
-        return torch.randn(shape, generator=generator, device="cpu")
+    def _noise_channels(self, sampling: Sampling) -> int:
+        calls = len(visited(self.diffusion.timesteps, sampling.steps, sampling.spacing))
+        return LATENT_CHANNELS * (calls if sampling.eta else 1)
+
+    def _sampling(
+        self,
+        steps: int | None = None,
+        eta: float = 0.0,
+        sampler: SamplerName = "ddim",
+        spacing: Spacing = "leading",
+    ) -> Sampling:
+        return Sampling(self.config.num_sampling_timesteps if steps is None else steps, eta, sampler, spacing)
 
     def freeze_stage1(self) -> None:
         """Takes the first stage out of training: its parameters ask for no gradient."""
@@ -174,10 +206,15 @@ def to_latent(sample: Tensor) -> Tensor:
     return ((sample + 1) / 2).clamp(0, 1)
 
 
-def _like(noise: Tensor, latent: Tensor, what: str) -> Tensor:
-    """Noise on the latent's device, one for every picture. At least float32, under autocast, too."""
-    shape = tuple(latent.shape)
-    if tuple(noise.shape) not in (shape, (1, *shape[1:])):
-        raise UsageError(f"lightendiffusion: {what} must have the latent's shape {shape}, got {tuple(noise.shape)}")
-    dtype = torch.promote_types(latent.dtype, torch.float32)
-    return noise.to(latent.device, dtype).expand(shape)
+def _options(config: LightenDiffusionConfig) -> tuple[Option, ...]:
+    usual = Sampling(config.num_sampling_timesteps)
+    return (
+        Option("steps", usual.steps, "sampling steps", 1, config.num_diffusion_timesteps),
+        Option("eta", usual.eta, "share of noise that is injected on the way (ddim only)", 0, 1),
+        Option("sampler", usual.sampler, "ddim as published, dpm++ for few steps", choices=get_args(SamplerName)),
+        Option(
+            "spacing", usual.spacing, "of the steps: leading as published, trailing for few", choices=get_args(Spacing)
+        ),
+        SEED,
+        SAMPLES,
+    )

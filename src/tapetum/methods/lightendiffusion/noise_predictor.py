@@ -1,13 +1,14 @@
 """The noise predictor of LightenDiffusion: a U-Net as in DDIM, over latents beside their condition.
 
-Kept on purpose, for the published weights: attention at the third level only, whatever the number of levels; padding at the
-right and the bottom before a strided convolution; in a level of 32 channels group normalisation acts on single channels
-and hides the time (use widths from 64 up).
+Kept on purpose, for the published weights: attention at the third level only, whatever the number of levels; padding
+at the right and the bottom before a strided convolution; in a level of 32 channels group normalisation acts on single
+channels and hides the time (use widths from 64 up).
 """
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 GROUPS = 32
 _ATTENTION_LEVEL = 2
-_LATENT_CHANNELS = 3
+LATENT_CHANNELS = 3
 
 
 class NoisePredictor(nn.Module):
@@ -36,7 +37,7 @@ class NoisePredictor(nn.Module):
         time = 4 * ch
         self.ch = ch
         self.temb = TimeEmbedding(ch, time)
-        self.conv_in = nn.Conv2d(2 * _LATENT_CHANNELS, ch, 3, padding=1)
+        self.conv_in = nn.Conv2d(2 * LATENT_CHANNELS, ch, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips, width = [ch], ch
@@ -64,7 +65,7 @@ class NoisePredictor(nn.Module):
         self.up = nn.ModuleList(levels)
 
         self.norm_out = _norm(width)
-        self.conv_out = nn.Conv2d(width, _LATENT_CHANNELS, 3, padding=1)
+        self.conv_out = nn.Conv2d(width, LATENT_CHANNELS, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """``(B, 6, h, w)``, condition first, and ``t`` ``(B,)`` -> noise ``(B, 3, h, w)``.
@@ -74,7 +75,7 @@ class NoisePredictor(nn.Module):
         time = F.silu(self.temb(t.to(x.dtype)))  # every block begins with it
         x = self.conv_in(x)
         skips = [x]
-        for level in self.down:
+        for level in _levels(self.down):
             for i, block in enumerate(level.block):
                 x = level.attend(i, block(x, time))
                 skips.append(x)
@@ -82,7 +83,7 @@ class NoisePredictor(nn.Module):
                 x = level.downsample(x)
                 skips.append(x)
         x = self.mid(x, time)
-        for level in reversed(self.up):
+        for level in reversed(_levels(self.up)):
             for i, block in enumerate(level.block):
                 x = level.attend(i, block(torch.cat([x, skips.pop()], dim=1), time))
             if level.upsample is not None:
@@ -131,7 +132,7 @@ class TimeEmbedding(nn.Module):
 
 
 def embed_time(t: Tensor, ch: int) -> Tensor:
-    """``(B,)`` -> ``(B, ch)``: sines, then cosines, of geometrically spaced frequencies; a zero at last where ch is odd."""
+    """``(B,)`` -> ``(B, ch)``: sines, then cosines, of geometrically spaced frequencies; a last zero for an odd ch."""
     half = ch // 2
     frequencies = torch.exp(torch.arange(half, device=t.device, dtype=t.dtype) * (-math.log(10000) / (half - 1)))
     angles = t[:, None] * frequencies
@@ -139,7 +140,7 @@ def embed_time(t: Tensor, ch: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Normalised convolution, plus the time, normalised convolution; beside a shortcut (1x1 where the width changes)."""
+    """Normalised convolution, plus the time, normalised convolution; beside a shortcut."""
 
     def __init__(self, width: int, out: int, time: int, dropout: float) -> None:
         super().__init__()
@@ -196,6 +197,10 @@ class UpSample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def _levels(modules: nn.ModuleList) -> list[Level]:
+    return cast("list[Level]", list(modules))
 
 
 def _norm(width: int) -> nn.GroupNorm:

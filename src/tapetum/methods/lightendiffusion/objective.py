@@ -19,15 +19,15 @@ Losses = dict[str, Tensor]
 
 
 class Stage1Objective:
-    """Encoder, decoder and CTDN, from two aligned exposures of one scene (the paper's stage 1; its program is not public).
+    """Encoder, decoder and CTDN, from two aligned exposures of a scene (as the paper says; its program is not public).
 
     loss = content * sum_i |I_i - D(F_i; I_i)|^2 + cross * sum_{i != j} |I_j - D(F_j; I_i)|^2
          + sum_ij |F_j - R_i L_j| + reflectance * |R_1 - R_2|
          + illumination * sum_i |grad L_i * exp(-edge |grad R_i|)|^2
 
-    with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in the
-    published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross``, which is
-    ours, asks of it what stage 2 will do: one exposure's latent decoded with the other's skips.
+    with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in
+    the published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross``,
+    which is ours, asks for what stage 2 will do: one exposure's latent decoded with the other's skips.
 
     Args:
         content: weight of the content loss.
@@ -83,11 +83,12 @@ def decomposition_losses(latents: Tensor, reflectance: Tensor, illumination: Ten
     Args:
         latents, reflectance, illumination: ``(2, B, 3, h, w)``.
     """
+    across, down = (_smoothness(reflectance, illumination, dim, edge) for dim in (-1, -2))
     products = reflectance[:, None] * illumination[None]  # (i, j, ...): reflectance of i, illumination of j
     return {
         "reconstruction": 4 * (latents[None] - products).abs().mean(),
         "reflectance": (reflectance[0] - reflectance[1]).abs().mean(),
-        "illumination": 2 * sum(_smoothness(reflectance, illumination, dim, edge) for dim in (-1, -2)),
+        "illumination": 2 * (across + down),
     }
 
 
@@ -166,10 +167,10 @@ class Stage2Objective:
         self.checkpointing = checkpointing
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
-        """``batch``: "low" and "normal", ``(B, 3, H, W)`` in [0, 1], which need not show the same. Draws from torch's
+        """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]; the target is any normal picture. Draws from torch's
         global generator. Returns the scalar "loss", and its two parts with their weights."""
         model = cast("LightenDiffusion", network)
-        latents = decomposed(model.decom, batch["low"], batch["normal"])
+        latents = decomposed(model.decom, batch["low"], batch["target"])
         shape, device = latents.condition.shape, latents.condition.device
         count = shape[0] // 2 + 1
         draws = Draws(

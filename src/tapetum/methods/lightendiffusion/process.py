@@ -3,10 +3,10 @@
 Notation of the papers: beta_t for t = 0..T-1, alpha-bar_t the cumulative product of 1 - beta, and alpha-bar = 1 for the
 clean sample, whose step is written -1.
 
-* DDIM, with its injected noise: J. Song, C. Meng, S. Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, eq. 12, 16.
-* DPM-Solver++(2M): C. Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022,
-  algorithm 2 (data prediction, multistep), with a first-order step at either end.
-* "trailing" steps: S. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", WACV 2024, table 2.
+* DDIM, with injected noise: J. Song, C. Meng, S. Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, eq. 12, 16.
+* DPM-Solver++(2M): C. Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+  2022, algorithm 2 (data prediction, multistep), with a first-order step at either end.
+* "trailing" steps: S. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", WACV 2024.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from tapetum.errors import UsageError
+from tapetum.methods.contract import OnStep
 
 Predict = Callable[[Tensor, Tensor], Tensor]
-Progress = Callable[[int, int], None]
 SamplerName = Literal["ddim", "dpm++"]
 Spacing = Literal["leading", "trailing"]
 BetaSchedule = Literal["linear", "quad", "const", "jsd", "sigmoid"]
@@ -66,8 +66,8 @@ def make_betas(schedule: BetaSchedule, timesteps: int, start: float = 1e-4, end:
     """``(T,)`` float32.
 
     Args:
-        schedule: "linear", "quad" (squares of equally spaced roots), "const" (all ``end``), "jsd" (1/T, 1/(T-1), ..., 1)
-            or "sigmoid".
+        schedule: "linear", "quad" (squares of equally spaced roots), "const" (all ``end``), "jsd" (1/T, 1/(T-1),
+            ..., 1) or "sigmoid".
 
     Raises:
         UsageError: no such schedule, no step, or betas outside of (0, 1].
@@ -128,32 +128,34 @@ class Diffusion:
     def sample(
         self,
         predict: Predict,
-        noise: Tensor,
+        start: Tensor,
         sampling: Sampling,
-        step_noise: Sequence[Tensor] | Tensor | None = None,
-        progress: Progress | None = None,
+        injected: Sequence[Tensor] | Tensor = (),
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """From noise to a clean sample, not clamped. Gradients run through all of it.
 
         Args:
             predict: ``(x (B, C, h, w), t (B,) of x's dtype) -> noise (B, C, h, w)``.
-            noise: x_T, ``(B, C, h, w)``.
-            step_noise: what is injected at each visited step, ``(B, C, h, w)`` each; needed where eta > 0.
-            progress: called as ``progress(done, of)`` after every step.
+            start: x_T, ``(B, C, h, w)``.
+            injected: where eta > 0, the noise of each visited step (the last one's is not used), ``(B, C, h, w)`` each.
+            on_step: called as ``on_step(step, steps)`` after every step, counted from 1.
 
         Raises:
-            UsageError: more steps than there are, injected noise that is missing, or a schedule without signal at its end.
+            UsageError: more steps than there are, injected noise that is missing, or no signal where sampling begins.
         """
         steps = visited(self.timesteps, sampling.steps, sampling.spacing)
-        if sampling.eta and (step_noise is None or len(step_noise) < len(steps)):
-            given = 0 if step_noise is None else len(step_noise)
-            raise UsageError(f"eta {sampling.eta:g} injects noise at each of {len(steps)} steps, got {given} of them")
+        if sampling.eta and len(injected) < len(steps) - 1:
+            raise UsageError(
+                f"eta {sampling.eta:g} injects noise after each of {len(steps)} steps but the last, got noise for "
+                f"{len(injected)}"
+            )
         levels = [float(self.alphas_bar[t]) for t in steps] + [1.0]
         if levels[0] <= 0:
             raise UsageError(
                 f"the schedule leaves no signal at step {steps[0]}, where sampling begins: take other steps"
             )
-        x, history = noise, None
+        x, history = start, None
         for i, t in enumerate(steps):
             a, following = levels[i], levels[i + 1]
             predicted = predict(x, x.new_full((len(x),), t))
@@ -162,19 +164,18 @@ class Diffusion:
                 x = _second_order(x, clean, history, a, following)
                 history = clean, a
             else:
-                x = _implicit(clean, predicted, a, following, sampling.eta, step_noise[i] if sampling.eta else None)  # type: ignore[index]
-            if progress is not None:
-                progress(i + 1, len(steps))
+                noise = injected[i] if sampling.eta and following < 1 else None
+                x = _implicit(clean, predicted, a, following, sampling.eta, noise)
+            if on_step is not None:
+                on_step(i + 1, len(steps))
         return x
 
 
-def _implicit(
-    clean: Tensor, predicted: Tensor, a: float, following: float, eta: float, injected: Tensor | None
-) -> Tensor:
+def _implicit(clean: Tensor, predicted: Tensor, a: float, following: float, eta: float, noise: Tensor | None) -> Tensor:
     """DDIM: from alpha-bar ``a`` to ``following``."""
     sigma = eta * math.sqrt((1 - a / following) * (1 - following) / (1 - a))
     x = clean * math.sqrt(following) + predicted * math.sqrt(1 - following - sigma**2)
-    return x if injected is None else x + sigma * injected
+    return x if noise is None else x + sigma * noise
 
 
 def _second_order(x: Tensor, clean: Tensor, history: tuple[Tensor, float] | None, a: float, following: float) -> Tensor:

@@ -4,8 +4,9 @@ Paper and idea: README.md in this folder. A picture ``(B, 3, H, W)``, sRGB in [0
 ``(B, 3, H/8, W/8)`` in (0, 1); the decoder turns a latent back into a picture with the skips of the dark picture's own
 encoding; CTDN splits a latent into reflectance and illumination.
 
-Kept on purpose, for the published weights: the cross attention works on channels, row by row, and knows its heads only as
-a scale; the self attention has neither temperature nor scale; no activation stands between the two first convolutions.
+Kept on purpose, for the published weights: the cross attention works on channels, row by row, and knows its heads only
+as a scale; the self attention has neither temperature nor scale; no activation stands between the two first
+convolutions.
 """
 
 from __future__ import annotations
