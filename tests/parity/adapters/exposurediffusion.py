@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.evaluation.raw import Protocol, evaluate_picture
+from tapetum.data.raw_noise.cameras import CameraNoise, get_camera, published_cameras
+from tapetum.data.raw_noise.model import (
+    SATURATION,
+    GeneratorDraws,
+    GivenDraws,
+    NoiseModel,
+    NoiseParameters,
+    add_noise,
+    parameters_of_draws,
+)
+from tapetum.data.raw_noise.tukey import tukey_quantile, tukey_variance
+from tapetum.evaluation.raw import Protocol, centre_crop, evaluate_picture, pad_published
+from tapetum.imaging.raw.packing import channel_sites, level, pack_bayer, pack_xtrans, unpack_bayer, unpack_xtrans
+from tapetum.imaging.raw_view import packed_to_srgb, truncated
 from tapetum.methods.exposurediffusion import Backbone, ExposureDiffusionConfig, ExposureObjective, expose
 from tapetum.methods.exposurediffusion.exposure import Draw, correct_illuminance, equal_schedule
 from tapetum.methods.exposurediffusion.network import ChannelNorm, NAFBlock, make_network
 from tapetum.methods.exposurediffusion.objective import LOSSES
+from tapetum.metrics.packed import psnr_packed, ssim_packed
 
 from ..case import Case, CaseError, Taken
 
 Outputs = dict[str, Any]
+NOISE_PATTERN = "RGGB"  # the noise model's packing takes every mosaic for one of these
 
 
 def network(case: Case) -> nn.Module:
@@ -197,16 +213,194 @@ def metrics(case: Case) -> Outputs:
     config = case.config
     if (config["data_range"], config["channels"]) != (255, 4):
         raise CaseError("pictures are measured in 0..255, with four channels")
-    case.inputs.ignore(*case.inputs)
-    raise CaseError(f"inputs {list(case.inputs)} outputs {list(case.outputs)}")
+    target = case.tensor("target")
+    outputs: Outputs = {}
+    for name in case.inputs:
+        if name != "target":
+            number = name.removeprefix("predict_")
+            predicted = case.tensor(name)
+            corrected = correct_illuminance(predicted[None], target[None])[0][0]
+            for label, enhanced in (("", predicted), ("corrected_", corrected)):
+                pair = enhanced.numpy(), target.numpy()
+                outputs[f"psnr_ssim_{label}{number}"] = [psnr_packed(*pair), ssim_packed(*pair)]
+    return outputs
 
 
 def padding_and_crop(case: Case) -> Outputs:
     crop = case.config["crop"]
     if case.config["scale"] != 16:
         raise CaseError("pictures are padded to multiples of 16")
-    raise CaseError(f"inputs {list(case.inputs)} outputs {list(case.outputs)}")
+    outputs: Outputs = {"crop": centre_crop(case.inputs["crop_source"][0], crop["height"], crop["width"])[None]}
+    for name in (name for name in case.inputs if name.startswith("x_")):
+        number, given = name.removeprefix("x_"), case.tensor(name)
+        padded, (rows, columns) = pad_published(given)
+        height, width = padded.shape[2:]
+        added = [columns.start, width - columns.stop, rows.start, height - rows.stop]
+        outputs |= {f"padded_{number}": padded, f"left_right_top_bottom_{number}": added}
+    return outputs
 
+
+def raw_to_srgb(case: Case) -> Outputs:
+    if case.config["gamma"] != 2.2:
+        raise CaseError("the exponent is 2.2")
+    given = case.inputs
+    camera = given["packed"], given["white_balance"], given["ccm"]
+    by_gamma = packed_to_srgb(*camera)
+    by_curve = packed_to_srgb(*camera, curve=(given["crf_E"], given["crf_rgb"]))
+    return {
+        "gamma22_unquantised": by_gamma,
+        "crf_unquantised": by_curve,
+        "srgb_gamma22": truncated(by_gamma),
+        "srgb_crf": truncated(by_curve),
+    }
+
+
+def bayer_packing(case: Case) -> Outputs:
+    config, mosaic, black = case.config, case.inputs["raw"], case.inputs["black_level"]
+    config.ignore("pattern_codes")
+    outputs: Outputs = {}
+    for pattern, codes in config["patterns"].items():
+        if channel_sites(pattern) != tuple(_site(codes, code) for code in range(4)):
+            raise CaseError(f"the codes of {pattern} are {codes}")
+        outputs[f"packed_{pattern}"] = level(pack_bayer(mosaic, pattern), black.tolist(), config["white_level"])
+    plain = pack_bayer(mosaic, NOISE_PATTERN)
+    assert np.array_equal(unpack_bayer(plain, NOISE_PATTERN), mosaic)
+    return {**outputs, "plain_packed": plain}
+
+
+def _site(codes: list[list[int]], code: int) -> tuple[int, int]:
+    return next((row, column) for row in (0, 1) for column in (0, 1) if codes[row][column] == code)
+
+
+def xtrans_packing(case: Case) -> Outputs:
+    plain = pack_xtrans(case.inputs["raw"])
+    levelled = level(plain, [case.config["black"]], case.config["white"])
+    return {"packed": levelled, "plain_packed": plain, "plain_unpacked": unpack_xtrans(plain)}
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+_SCALES = {"g_scale": "gaussian", "G_scale": "tukey", "sigma_r": "row", "tukey_lambda": "shape"}
+_DRAWS = ("uniform", "poisson_count", "shot_normal", "row_normal", "read_normal", "read_tukey")
+
+
+def noise_model(case: Case) -> Outputs:
+    config, given = case.config, case.inputs
+    config.ignore("K", "ratio")  # as the inputs
+    if config["saturation"] != SATURATION:
+        raise CaseError(f"the noise models saturate at {SATURATION}")
+    scales = {ours: float(given[name][0]) for name, ours in _SCALES.items() if name in given}
+    parameters = NoiseParameters(float(given["K"][0]), float(given["ratio"][0]), **scales)
+    draws = {"poisson" if name == "poisson_count" else name: case.tensor(name) for name in _DRAWS if name in given}
+    noisy = add_noise(case.tensor("y"), NoiseModel.parse(config["noise"]), parameters, GivenDraws(**draws))
+    return {"noisy": noisy, "dataset_input": noisy.clamp(0, 1)}
+
+
+def noise_parameters(case: Case) -> Outputs:
+    config = case.config
+    config.ignore("profile", "continuous_noise")  # of the drawing
+    if config["columns_draws"] != ["log_K", "n_g", "ratio", "n_r", "n_G"]:
+        raise CaseError(f"columns {config['columns_draws']}")
+    if config["columns_params"] != ["K", "g_scale", "ratio", "sigma_r", "G_scale"]:
+        raise CaseError(f"columns {config['columns_params']}")
+    outputs: Outputs = {}
+    for name in case.inputs:
+        camera = name.removeprefix("draws_")
+        rows = [_row_of(get_camera(camera), row) for row in case.inputs[name].tolist()]
+        outputs[f"params_{camera}"] = rows
+    return outputs
+
+
+def _row_of(camera: CameraNoise, draws: list[float]) -> list[Any]:
+    """K, g_scale, ratio, sigma_r, G_scale."""
+    log_gain, gaussian, ratio, row, tukey = draws
+    p = parameters_of_draws(camera, log_gain, ratio, gaussian, row, tukey)
+    return [p.gain, p.gaussian, p.ratio, p.row, p.tukey]
+
+
+def noise_seeded(case: Case) -> Outputs:
+    """The legacy stream of NumPy, which we do not offer, drawn here in the order that the case tells."""
+    config = case.config
+    config.ignore("rng", "draw_order_parameters", "draw_order_picture", "continuous_noise")
+    camera = get_camera(config["camera"])
+
+    def draw_row(rng: np.random.RandomState) -> list[float]:
+        log_gain, gaussian = rng.uniform(np.log(0.1), np.log(30)), rng.standard_normal()
+        return [log_gain, gaussian, rng.uniform(20, 300), rng.standard_normal(), rng.standard_normal()]
+
+    rng = np.random.RandomState(config["seed"])
+    rows = [_row_of(camera, draw_row(rng)) for _ in range(config["parameter_rows"])]
+    rng = np.random.RandomState(config["seed"] + 1)
+    log_gain, gaussian, ratio, row, tukey = draw_row(rng)
+    clean = case.tensor("y")
+    *_, height, _ = clean.shape
+    uniform = torch.from_numpy(rng.uniform(0, 1, tuple(clean.shape)))
+    shape = 0.0
+
+    def poisson(mean: Tensor) -> Tensor:
+        return torch.from_numpy(rng.poisson(mean.double().numpy()).astype(np.float64))
+
+    class InOrder(GivenDraws):
+        def normal(self, kind: str, like: Tensor, shape: Any) -> Tensor:
+            assert kind == "row"
+            return torch.from_numpy(rng.randn(2 * height)).reshape(tuple(shape))
+
+        def tukey(self, like: Tensor, shape: float | Tensor) -> Tensor:
+            drawn = rng.choice(camera.shapes)
+            return tukey_quantile(torch.from_numpy(rng.uniform(0, 1, tuple(like.shape))), drawn)
+
+    parameters = parameters_of_draws(camera, log_gain, ratio, gaussian, row, tukey, shape)
+    draws = InOrder(uniform=uniform, poisson=poisson)
+    noisy = add_noise(clean.double(), NoiseModel.parse(config["noise"]), parameters, draws)
+    return {"params": rows, "noisy": noisy.float()}
+
+
+def noise_statistics(case: Case) -> Outputs:
+    """By rows of the JSON; the tensors repeat columns of them."""
+    side, rows = case.config["side"], case.content["rows"]
+    case.inputs.ignore(*case.inputs)
+    for i, row in enumerate(rows):
+        scales = {ours: row[name] for name, ours in _SCALES.items()}
+        clean = torch.full((4, side, side), row["y"], dtype=torch.float32)
+        draws = GeneratorDraws(torch.Generator().manual_seed(i))
+        model, parameters = NoiseModel.parse(row["noise"]), NoiseParameters(row["K"], row["ratio"], **scales)
+        noisy = add_noise(clean, model, parameters, draws).double()
+        mean, variance = noisy.mean().item(), noisy.var().item()
+        of_rows = unpack_bayer(noisy.numpy(), NOISE_PATTERN).mean(axis=1).var(ddof=1)
+        assert abs(mean - row["expected_mean"]) <= row["mean_tolerance"], (i, mean)
+        assert abs(variance / row["expected_variance"] - 1) <= row["variance_rtol"], (i, variance)
+        assert abs(of_rows / row["expected_variance_of_bayer_row_means"] - 1) <= row["row_variance_rtol"], (i, of_rows)
+    return {name: np.array([row[name] for row in rows], np.float32) for name in case.outputs}
+
+
+def iso_to_gain(case: Case) -> Outputs:
+    speeds = case.inputs["ISO"].tolist()
+    cameras = [name.removeprefix("K_") for name in case.outputs]
+    return {f"K_{camera}": [get_camera(camera).gain_at(iso) for iso in speeds] for camera in cameras}
+
+
+def tukey_lambda(case: Case) -> Outputs:
+    shapes, probability = case.inputs["lambda"].tolist(), case.tensor("q")
+    quantiles = torch.stack([tukey_quantile(probability, shape) for shape in shapes])
+    return {"ppf": quantiles, "variance": [tukey_variance(shape) for shape in shapes]}
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def camera_params(content: dict[str, Any]) -> None:
+    """Every number of the published cameras is ours."""
+    assert list(published_cameras()) == content["order"]
+    for name, wanted in content["cameras"].items():
+        camera = get_camera(name)
+        assert list(camera.gain_range) == [wanted["Kmin"], wanted["Kmax"]]
+        profile = wanted["Profile-1"]
+        assert list(camera.shapes) == wanted["G_shape"]
+        for theirs, ours in (("g_scale", camera.gaussian), ("G_scale", camera.tukey), ("R_scale", camera.row)):
+            assert (ours.slope, ours.bias, ours.sigma) == tuple(profile[theirs][k] for k in ("slope", "bias", "sigma"))
+
+
+FACTS: dict[str, Callable[[dict[str, Any]], None]] = {"camera_params": camera_params}
 
 UNITS: dict[str, Callable[[Case], Outputs]] = {
     "network": whole,
@@ -219,6 +413,15 @@ UNITS: dict[str, Callable[[Case], Outputs]] = {
     "losses": loss_functions,
     "metrics": metrics,
     "padding_and_crop": padding_and_crop,
+    "raw_to_srgb": raw_to_srgb,
+    "pack_bayer": bayer_packing,
+    "pack_xtrans": xtrans_packing,
+    "noise_model": noise_model,
+    "noise_parameters": noise_parameters,
+    "noise_seeded": noise_seeded,
+    "noise_statistics": noise_statistics,
+    "iso_to_gain": iso_to_gain,
+    "tukey_lambda": tukey_lambda,
 }
 COMPONENTS = (
     "model",

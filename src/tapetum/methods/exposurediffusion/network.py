@@ -12,7 +12,7 @@ picture for a window; the photon channels are counts divided by 15583, whatever 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,12 +20,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.errors import InputError, UsageError
-from tapetum.methods.contract import Properties
+from tapetum.methods.contract import SEED, Option, Properties
 from tapetum.methods.exposurediffusion.exposure import expose
 from tapetum.ops.random.poisson import poisson_of_normal
 
 CHANNELS = 4  # of a packed Bayer mosaic
 DEFAULT_ITERATIONS = 2  # the published iter_num: three calls of the network
+_OPTIONS = (
+    Option("iterations", DEFAULT_ITERATIONS, "steps of exposure after the first prediction", 0, 50),
+    SEED,
+)
+_NO_ONNX = "its exposure process draws photons between the calls of its network"
 _UNET_WIDTHS = (32, 64, 128, 256, 512)
 
 
@@ -183,6 +188,10 @@ class UNet(Backbone):
             size_multiple=16,
             minimum_size=16,
             receptive_field=reach,
+            options=_OPTIONS,
+            noise_scale=1,
+            iterative=True,
+            no_onnx=_NO_ONNX,
             bytes_per_pixel=1200,
         )
         widths = (config.network_channels, *_UNET_WIDTHS)
@@ -237,6 +246,10 @@ class NAFNet(Backbone):
             minimum_size=2**levels,
             receptive_field=reach + config.middle_blk_num * 2**levels,
             context="picture",  # what it pools over
+            options=_OPTIONS,
+            noise_scale=1,
+            iterative=True,
+            no_onnx=_NO_ONNX,
             bytes_per_pixel=400 + 40 * config.width,
         )
         width = config.width
@@ -307,6 +320,18 @@ class ChannelNorm(nn.Module):
         centred = x - x.mean(dim=1, keepdim=True)
         scale = (centred.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
         return centred * scale * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class OneCall(nn.Module):
+    """One call of a network as a module, for an engine: ``(B, network_channels, H, W) -> (B, 4, H, W)``."""
+
+    def __init__(self, network: Backbone) -> None:
+        super().__init__()
+        self.network = network
+        self.properties = replace(network.properties, options=(), noise_scale=None, iterative=False)
+
+    def forward(self, network_input: Tensor) -> Tensor:
+        return self.network.predict(network_input).clean
 
 
 def make_network(config: ExposureDiffusionConfig) -> Backbone:

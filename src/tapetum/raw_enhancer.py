@@ -1,0 +1,212 @@
+"""A packed RAW mosaic in, a longer exposure of it out: the RAW methods' enhancer. Reads nothing from disk but weights.
+
+The network is called by tiles that fit a memory budget; the state of the exposure process, and the photons that are
+drawn for it, belong to the whole picture, so that draws do not depend on the tiles.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapetum.engines import OutOfMemory
+from tapetum.enhancer import MEMORY_SHARE, SMALLEST_TILE, parse_memory
+from tapetum.errors import InputError, UsageError, require
+from tapetum.imaging.tiles import Grid, cut, pieces, plan
+from tapetum.methods.contract import choose
+from tapetum.methods.registry import HOMES, get_method
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+LARGEST_TILE = 640 * 640  # packed pixels, where a tile is exact: larger ones are no faster
+FULL_SCALE = 16383  # the white level that the published noise models know
+SATURATION = 15583  # and their saturation, both in DN
+
+
+class RawEnhancer:
+    """Enhances packed Bayer mosaics of any size with one RAW method.
+
+    Args:
+        model: a RAW method ("exposurediffusion", with ``weights``), or a network of one.
+        device: "auto", "cpu", "cuda", ...: where the network runs.
+        weights: a file of weights (safetensors, or a published ``.pt``).
+        memory: most bytes for a tile, a number or "800MB"; None: a quarter of what is free. Beside it about 160 bytes
+            for each packed pixel of the picture are needed.
+        tile: tiles have at most ``tile`` x ``tile`` packed pixels.
+        bfloat16, channels_last, compile: of the PyTorch engine.
+        **options: of the method (``iterations``, ``seed``).
+
+    Attributes:
+        options: all that are in effect.
+
+    Raises:
+        UsageError: an unknown model, option or device, or a model for developed pictures; WeightsError: a file that
+        does not fit; MissingExtraError: PyTorch is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module,
+        device: str = "auto",
+        *,
+        weights: str | Path | None = None,
+        memory: int | float | str | None = None,
+        tile: int | None = None,
+        bfloat16: bool = False,
+        channels_last: bool = False,
+        compile: bool = False,
+        **options: Any,
+    ) -> None:
+        if tile is not None and tile < 1:
+            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile}")
+        require("torch", "torch", f"the model {model}" if isinstance(model, str) else "a network")
+        from tapetum.engines.torch import TorchEngine
+        from tapetum.methods.exposurediffusion.network import Backbone, OneCall
+
+        network = _load(model, weights) if isinstance(model, str) else model
+        if not isinstance(network, Backbone):
+            raise UsageError(f"{model}: no RAW method; give it developed pictures")
+        self.options = choose(network.properties.options, options, "exposurediffusion")
+        self._config = network.config
+        self._memory = None if memory is None else parse_memory(memory)
+        self._tile = tile
+        self._limit = math.inf  # packed pixels of a tile; lowered when memory has run out
+        self.engine = TorchEngine(
+            OneCall(network), device, bfloat16=bfloat16, channels_last=channels_last, compile=compile
+        )
+
+    def __call__(
+        self, packed: np.ndarray, ratio: float, gain: float, on_step: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """A longer exposure of a picture.
+
+        Args:
+            packed: ``(4, h, w)`` R, G1, B, G2 as taken: linear, black at 0, white at 1. What is outside is clipped.
+            ratio: how much longer, at least 1.
+            gain: K, DN per photo-electron, as :func:`gain_for` gives it.
+            on_step: told after every call of the network on the whole picture: which one, and of how many.
+
+        Returns:
+            ``(4, h, w)`` float32 in [0, 1] at the longer exposure. The same for the same seed.
+
+        Raises:
+            UsageError: another shape; a ratio or gain that cannot be. InputError: values that are no picture, or too
+            little memory.
+        """
+        import torch
+
+        from tapetum.methods.exposurediffusion.exposure import expose
+        from tapetum.methods.exposurediffusion.network import Prediction
+        from tapetum.ops.random import PositionNoise
+
+        if packed.ndim != 3 or packed.shape[0] != 4 or 0 in packed.shape:
+            raise UsageError(f"a packed mosaic has the shape (4, height, width), got {packed.shape}")
+        if not np.isfinite(packed).all():
+            raise InputError("the mosaic holds values that are no numbers (NaN or infinite)")
+        seed, iterations = self.options["seed"], self.options["iterations"]
+        streams = iter(range(iterations))
+
+        def draw(mean: Tensor) -> Tensor:
+            return PositionNoise(seed, stream=next(streams)).poisson(mean)
+
+        def predict(network_input: Tensor) -> Prediction:
+            clean = torch.from_numpy(self._predict(network_input[0].numpy()))[None]
+            return Prediction(clean, clean)
+
+        amplified = np.clip(packed.astype(np.float32) * np.float32(ratio), 0, 1)
+        low = torch.from_numpy(amplified)[None]
+        clean = low
+        with torch.inference_mode():
+            steps = expose(predict, self._config, low, ratio, gain, iterations, draw=draw)
+            for number, step in enumerate(steps, 1):
+                clean = step.corrected
+                if on_step is not None:
+                    on_step(number, iterations + 1)
+        return clean[0].numpy()
+
+    def _predict(self, network_input: np.ndarray) -> np.ndarray:
+        """One call on a whole picture, ``(C, h, w) -> (4, h, w)``."""
+        while True:
+            grid = self._plan(*network_input.shape[1:])
+            try:
+                return self._run(network_input, grid)
+            except (OutOfMemory, MemoryError) as error:
+                tile = grid.tile_height * grid.tile_width
+                if tile <= SMALLEST_TILE**2:
+                    raise InputError(
+                        f"not enough memory on {self.engine.name}, not even for tiles of {grid.tile_height}x"
+                        f"{grid.tile_width} packed pixels ({error}): close other programs, or choose a smaller model"
+                    ) from None
+                self._limit = max(tile / 4, SMALLEST_TILE**2)
+                side = math.isqrt(int(self._limit))
+                log.warning("out of memory on %s: going on with tiles of %dx%d", self.engine.name, side, side)
+
+    def _plan(self, height: int, width: int) -> Grid:
+        properties = self.engine.properties
+        budget = self._memory
+        if budget is None:
+            budget = MEMORY_SHARE * self.engine.free_memory()
+        limit = min(self._limit, max(budget / properties.bytes_per_pixel, SMALLEST_TILE**2))
+        if properties.context != "picture":  # there, whole is best wherever it fits
+            limit = min(limit, LARGEST_TILE)
+        if self._tile is not None:
+            limit = min(limit, self._tile**2)
+        return plan(
+            height,
+            width,
+            multiple=properties.size_multiple,
+            minimum=properties.minimum_size,
+            margin=properties.receptive_field,
+            limit=limit,
+        )
+
+    def _run(self, network_input: np.ndarray, grid: Grid) -> np.ndarray:
+        _, height, width = network_input.shape
+        pixels = network_input.transpose(1, 2, 0)
+
+        def tile(top: int, left: int) -> np.ndarray:
+            part = cut(pixels, top, left, grid.tile_height, grid.tile_width)
+            return self.engine.run(np.ascontiguousarray(part.transpose(2, 0, 1))[None])[0]
+
+        result = np.empty((4, height, width), np.float32)
+        for top, left, part in pieces(grid, tile):
+            out = result[:, top : top + part.shape[1], left : left + part.shape[2]]
+            out[:] = part[:, : out.shape[1], : out.shape[2]]
+        return result
+
+
+def gain_for(gain: float, black: float, white: float) -> float:
+    """The gain by which :class:`RawEnhancer` counts a file's photons.
+
+    The published methods know 14-bit files only; for these the gain stays as it is. For others it makes the count what
+    was measured, although the process takes every picture for one of 15583 DN.
+
+    Args:
+        gain: K, DN **of the file** per photo-electron.
+        black, white: levels of the file, in DN.
+
+    Raises:
+        InputError: black is not below white.
+    """
+    if not white > black:
+        raise InputError(f"black level {black:g} is not below white level {white:g}")
+    return gain if white == FULL_SCALE else gain * SATURATION / (white - black)
+
+
+def _load(model: str, weights: str | Path | None) -> nn.Module:
+    from tapetum.weights.loading import load_model
+
+    if model not in HOMES:
+        raise UsageError(f"unknown RAW method {model!r}: there is exposurediffusion")
+    get_method(model)
+    if weights is None:
+        raise UsageError(f"{model} is a method without bundled weights: give a file of weights (--weights FILE)")
+    return load_model(weights, method=model)
