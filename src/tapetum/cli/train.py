@@ -21,20 +21,23 @@ def train(
     """Train by a recipe. A run that was stopped goes on where it was."""
     require("pydantic", "torch", "training")
     require("yaml", "torch", "training")
-    from tapetum.training.recipe import load_recipe
+    from tapetum.training.stages import load_stages
 
-    loaded = load_recipe(recipe, overrides or [])
+    recipes = load_stages(recipe, overrides or [])
     require("torch", "torch", "training")
     require("lightning", "torch", "training")
     if dry_run:
         import yaml
 
-        from tapetum.training.module import make_parts
+        from tapetum.training.run import check_parts
 
-        make_parts(loaded)
-        typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+        check_parts(recipes)
+        for loaded in recipes:
+            if len(recipes) > 1:
+                typer.echo("---")
+            typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
         raise typer.Exit(DONE)
-    from tapetum.training.run import train as run
+    from tapetum.training.run import train_stages
 
-    say(f"written: {printable(run(loaded, resume=not restart))}")
+    say(f"written: {printable(train_stages(recipes, resume=not restart))}")
     raise typer.Exit(DONE)

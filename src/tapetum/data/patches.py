@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, Sampler
 
 from tapetum.data import synthesis
 from tapetum.data.augmentation import flips, geometric, pad_to
+from tapetum.data.drawing import Drawn
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
 from tapetum.imaging.colour import srgb_to_linear
@@ -31,10 +32,11 @@ class Source:
     """Where samples come from.
 
     Attributes:
-        pairs: the pictures.
+        pairs: the pictures, or something that draws two of them for each sample.
         weight: share of the samples, relative to the other sources.
         kind: "pairs" uses low and target as they are; "identity" shows the target and wants it back; "darken" makes
-            the low from the target.
+            the low from the target; "unpaired" cuts low and target from different places, because they show different
+            scenes.
         noise: strength of synthetic noise put on the low (0: none).
         stops: range of the exposure taken away by "darken".
         gain: the low's exposure is varied by up to so many stops to both sides; its target stays.
@@ -47,9 +49,9 @@ class Source:
         turns: draw one of all eight flips and rotations; else flips only.
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[Pair] | Drawn
     weight: float = 1.0
-    kind: Literal["pairs", "identity", "darken"] = "pairs"
+    kind: Literal["pairs", "identity", "darken", "unpaired"] = "pairs"
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     gain: float = 0.0
@@ -104,9 +106,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, index])
         source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
-        pair = source.pairs[int(rng.integers(len(source.pairs)))]
+        pairs = source.pairs
+        pair = pairs[int(rng.integers(len(pairs)))] if isinstance(pairs, Sequence) else pairs.draw(rng)
         mode = int(rng.integers(8)) if self.geometry else 0
-        sample = self._draw(source, pair, rng)
+        draw = self._draw_apart if source.kind == "unpaired" else self._draw
+        sample = draw(source, pair, rng)
         if self.colours and rng.random() < self.colours:
             order = rng.permutation(3)
             sample = {name: view[..., order] for name, view in sample.items()}
@@ -141,6 +145,22 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             if exposure is not None:
                 low = exposure(low[::_SPARSE, ::_SPARSE], rng)
             sample["thumbnail"] = _thumbnail(low, self.thumbnail)
+        return sample
+
+    def _draw_apart(self, source: Source, pair: Pair, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """As :meth:`_draw`, of two pictures of different scenes and sizes: each gets a window of its own."""
+        low, target = (self._store.get(path, source.read) for path in (pair.low, pair.target))
+        exposure = Exposure.draw(source, rng)
+        sample = {}
+        for name, picture, shown in (("low", low, exposure), ("target", target, None)):
+            patch = self.patch or 0
+            factor = int(rng.integers(1, source.shrink + 1)) if min(picture.shape[:2]) >= source.shrink * patch else 1
+            window = picture[_place([(factor * patch or n, n) for n in picture.shape[:2]], rng, source.stride)]
+            view = _shrink(_unit(window), factor) if shown is None else _unit(shown(window, rng, factor))
+            sample[name] = pad_to(view, patch)
+        if self.thumbnail:
+            whole = low if exposure is None else exposure(low[::_SPARSE, ::_SPARSE], rng)
+            sample["thumbnail"] = _thumbnail(whole, self.thumbnail)
         return sample
 
 

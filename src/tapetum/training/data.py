@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tapetum.data import pairs as lists
+from tapetum.data.drawing import Exposures, Unpaired, check_aligned, check_sizes, read_any
 from tapetum.data.layouts import LAYOUTS, read_picture_file
 from tapetum.data.patches import IndexSampler, PatchDataset, Source, whole_pictures
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
@@ -22,9 +23,11 @@ from tapetum.training.recipe import (
     CsvList,
     DataSetList,
     FolderList,
+    PictureList,
     Recipe,
     SourceSection,
     SplitList,
+    UnpairedLists,
 )
 
 
@@ -34,42 +37,94 @@ class Held:
 
     name: str
     source: Source
+    pairs: Sequence[lists.Pair]
+
+    def has_target(self, pair: lists.Pair) -> bool:
+        """Nobody knows what a dark picture of an unpaired folder should become."""
+        return self.source.kind != "pairs" or pair.low != pair.target
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The pairs of a list, split; how their files are read, and whether they may be turned."""
+
+    train: list[lists.Pair]
+    validation: list[lists.Pair]
+    read: Reader = load_rgb
+    turns: bool = True
 
 
 def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
     """Training sources, and what is held out of them for validation.
 
     Raises:
-        UsageError: a picture, folder or list is missing; says which source wants it.
+        UsageError: a picture, folder or list is missing or cannot be trained with; says which source wants it.
     """
     training, held = [], []
     for section in recipe.data.sources:
+        where = f"recipe {recipe.name}, source {section.name}"
         try:
-            pairs, read, turns = _list(section, Path(recipe.data.root))
+            listed, normal = _lists(section, Path(recipe.data.root))
         except InputError as error:
-            raise UsageError(f"recipe {recipe.name}, source {section.name}: {error} (data.root=...?)") from None
-        train, validation = lists.hold_out(pairs, section.hold_out)
+            raise UsageError(f"{where}: {error} (data.root=...?)") from None
         common = Source(
             (),
             section.weight,
-            section.kind,
+            "pairs" if section.kind in ("exposures", "lows") else section.kind,
             section.noise,
             section.stops,
             low_key=section.low_key,
-            read=read,
-            turns=turns,
+            read=listed.read,
+            turns=listed.turns,
         )
-        if section.highlights < 1:
-            train = [pair for pair in train if tenth_brightest(read(pair.low)) <= section.highlights]
         if section.weight > 0:
+            try:
+                pairs = _training_pairs(section, listed, normal, recipe.data.patch or 0)
+            except InputError as error:
+                raise UsageError(f"{where}: {error}") from None
             training.append(
-                replace(common, pairs=train, gain=section.gain, shrink=section.shrink, stride=section.stride)
+                replace(common, pairs=pairs, gain=section.gain, shrink=section.shrink, stride=section.stride)
             )
+        validation = listed.validation
         if validation and section.validate_at_most:
             count = min(section.validate_at_most, len(validation))
             chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
-            held.append(Held(section.name, replace(common, pairs=chosen)))
+            # an unpaired low that has a target is validated with it
+            kind = "pairs" if section.kind == "unpaired" else common.kind
+            held.append(Held(section.name, replace(common, pairs=chosen, kind=kind), chosen))
+    if not training:
+        raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")
     return training, held
+
+
+def _lists(section: SourceSection, root: Path) -> tuple[_Listed, _Listed | None]:
+    """The pictures of a source; for an unpaired one the dark ones, and the normal ones."""
+    if not isinstance(section.pictures, UnpairedLists):
+        return _list(section.pictures, root, section.hold_out), None
+    sides = section.pictures.low, section.pictures.normal
+    low, normal = (_join([_list(each, root, section.hold_out) for each in side]) for side in sides)
+    return replace(low, turns=low.turns and normal.turns), normal
+
+
+def _training_pairs(
+    section: SourceSection, listed: _Listed, normal: _Listed | None, patch: int
+) -> list[lists.Pair] | Unpaired | Exposures:
+    pairs = listed.train
+    if section.highlights < 1:
+        pairs = [pair for pair in pairs if tenth_brightest(listed.read(pair.low)) <= section.highlights]
+    if normal is not None:
+        # each picture once: several lows may have one target
+        unpaired = Unpaired(
+            list(dict.fromkeys(pair.low for pair in pairs)), list(dict.fromkeys(pair.target for pair in normal.train))
+        )
+        check_sizes([*unpaired.low, *unpaired.normal], patch)
+        return unpaired
+    if section.kind in ("exposures", "lows"):
+        exposures = Exposures.of_pairs(pairs, lows_only=section.kind == "lows")
+        check_sizes([path for view in exposures.views for path in view], patch)
+        check_aligned(exposures.views)
+        return exposures
+    return pairs
 
 
 def tenth_brightest(picture: NDArray[Any]) -> float:
@@ -78,15 +133,16 @@ def tenth_brightest(picture: NDArray[Any]) -> float:
     return float(np.percentile(picture.max(axis=2), 90)) / white
 
 
-def _list(section: SourceSection, root: Path) -> tuple[list[lists.Pair], Reader, bool]:
-    """The pairs of a source, how their files are read, and whether they may be turned."""
-    pictures = section.pictures
+def _list(
+    pictures: SplitList | CsvList | FolderList | PictureList | DataSetList, root: Path, hold_out: float
+) -> _Listed:
+    read, turns = load_rgb, True
     if isinstance(pictures, DataSetList):
         layout = LAYOUTS[pictures.name]
         # pictures stay in 8 bit in memory: a quarter of the room
         read = load_rgb if layout.read is read_picture_file else layout.read
-        return layout.pairs(root / pictures.folder, "train"), read, layout.turns
-    if isinstance(pictures, SplitList):
+        pairs, turns = layout.pairs(root / pictures.folder, "train"), layout.turns
+    elif isinstance(pictures, SplitList):
         pairs = lists.pairs_of_split(root / pictures.file, pictures.key)
     elif isinstance(pictures, CsvList):
         pairs = lists.pairs_of_csv(root / pictures.file, root / pictures.folder)
@@ -95,7 +151,17 @@ def _list(section: SourceSection, root: Path) -> tuple[list[lists.Pair], Reader,
         pairs = lists.pairs_of_folders(root / pictures.low, root / pictures.target, scenes)
     else:
         pairs = lists.pairs_of_pictures(root / pictures.folder)
-    return pairs, load_rgb, True
+    return _Listed(*lists.hold_out(pairs, hold_out), read, turns)
+
+
+def _join(found: Sequence[_Listed]) -> _Listed:
+    """Several lists as one. Each was split by itself, so that a list's held scenes are the same wherever it is used."""
+    return _Listed(
+        [pair for listed in found for pair in listed.train],
+        [pair for listed in found for pair in listed.validation],
+        read_any,
+        all(listed.turns for listed in found),
+    )
 
 
 def training_loader(
@@ -117,10 +183,13 @@ def training_loader(
 
 
 class ValidationPictures(Dataset[dict[str, object]]):
-    """Whole held-out pictures, one after the other: ``{"source", "name", "low", "target": (3, H, W)}``."""
+    """Whole held-out pictures, one after the other: ``{"source", "name", "low", "target": (3, H, W)}``.
+
+    There is no target where there is none to compare with.
+    """
 
     def __init__(self, held: list[Held]) -> None:
-        self._items = [(h, pair) for h in held for pair in h.source.pairs]
+        self._items = [(h, pair) for h in held for pair in h.pairs]
         self._store = PictureStore()
 
     def __len__(self) -> int:
@@ -129,7 +198,8 @@ class ValidationPictures(Dataset[dict[str, object]]):
     def __getitem__(self, index: int) -> dict[str, object]:
         held, pair = self._items[index]
         low, target = whole_pictures(held.source, pair, self._store, np.random.default_rng([0, index]))
-        return {"source": held.name, "name": pair.name, "low": low, "target": target}
+        item: dict[str, object] = {"source": held.name, "name": pair.name, "low": low}
+        return {**item, "target": target} if held.has_target(pair) else item
 
 
 def validation_loader(held: list[Held]) -> DataLoader[dict[str, object]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +18,16 @@ from tapetum.data.augmentation import draw_mixup, mixup
 from tapetum.errors import TapetumError, UsageError
 from tapetum.evaluation.protocols import get_protocol
 from tapetum.imaging import Picture, write_picture
-from tapetum.methods.contract import Properties
+from tapetum.methods.contract import Examination, Method, Properties
 from tapetum.methods.registry import get_method, make_config
 from tapetum.metrics.gt_mean import gt_mean_mean
 from tapetum.metrics.pictures import as_uint8
 from tapetum.metrics.psnr import psnr_rgb_uint8
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
-from tapetum.weights.loading import load_model
+from tapetum.weights.loading import inspect as inspect_weights
+from tapetum.weights.loading import load_model, read_weights
+from tapetum.weights.registry import sha256_of
 
 BAD_STEPS = 50  # so many steps in a row without a finite gradient end a training
 
@@ -35,6 +38,9 @@ class TrainingModule(pl.LightningModule):
     Args:
         recipe: what to do.
         folder: where sample pictures go.
+
+    Raises:
+        UsageError: see :func:`make_parts`.
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
@@ -44,14 +50,23 @@ class TrainingModule(pl.LightningModule):
         self.network, self.objective = make_parts(recipe)
         if recipe.run.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.begun_with = origin(recipe.weights) if recipe.weights else None
         self._bad_steps = 0
         self._scores: dict[str, list[float]] = defaultdict(list)
+        self._shown: Counter[str] = Counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["begun_with"] = self.begun_with
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.begun_with is not None and "begun_with" in checkpoint:  # checkpoints of earlier versions do not say
+            check_begun_with(checkpoint["begun_with"], self.begun_with["sha256"], self.folder)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimiser = self.recipe.optimiser
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser.name]
         return kind(
-            self.network.parameters(),
+            [parameter for parameter in self.network.parameters() if parameter.requires_grad],
             lr=optimiser.rate,
             betas=optimiser.betas,
             weight_decay=optimiser.weight_decay,
@@ -103,22 +118,44 @@ class TrainingModule(pl.LightningModule):
             )
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        source, name = batch["source"][0], batch["name"][0]
-        low, target = batch["low"], batch["target"]
-        with torch.autocast(low.device.type, enabled=False):
-            enhanced = enhance_whole(self.network, low)
-        for key, value in scores(enhanced, as_image(target)).items():
+        source, name, target = batch["source"][0], batch["name"][0], batch.get("target")
+        with torch.autocast(batch["low"].device.type, enabled=False):
+            enhanced, measures, pictures = self._examined(batch["low"], target)
+        if target is not None:
+            height, width = enhanced.shape[:2]
+            measures = {**scores(enhanced, as_image(target)[:height, :width]), **measures}
+        for key, value in measures.items():
             self._scores[f"val/{source}/{key}"].append(value)
-        index = len(self._scores[f"val/{source}/psnr"]) - 1
+        index = self._shown[source]
+        self._shown[source] += 1
         if self.global_rank == 0 and index < self.recipe.run.samples and not self.trainer.sanity_checking:
-            row = as_uint8(np.concatenate([as_image(low), enhanced, as_image(target)], 1))
             path = self.folder / "samples" / f"{source}-{Path(name).name}-{self.global_step:07d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(Picture(row), path, quality=88)
+            shown = [as_image(batch["low"]), enhanced, *([] if target is None else [as_image(target)]), *pictures]
+            write_picture(Picture(as_uint8(side_by_side(shown))), path, quality=88)
+
+    def _examined(
+        self, low: Tensor, target: Tensor | None
+    ) -> tuple[NDArray[np.float32], dict[str, float], list[NDArray[np.float32]]]:
+        """The picture that is scored ``(H, W, 3)``, what is measured beside it, and more pictures to show."""
+        examination = Examination()
+        if hasattr(self.objective, "examine"):
+            multiple = cast("Properties", self.network.properties).size_multiple
+            height, width = (side // multiple * multiple for side in low.shape[2:])
+            cut = None if target is None else target[..., :height, :width]
+            if height and width:
+                with torch.no_grad():
+                    examination = self.objective.examine(self.network, low[..., :height, :width], cut)
+        if examination.enhanced is None:
+            enhanced = enhance_whole(self.network, low)
+        else:
+            enhanced = np.clip(as_image(examination.enhanced.float()), 0, 1)
+        return enhanced, dict(examination.measures), [as_image(p.float()) for p in examination.pictures]
 
     def on_validation_epoch_end(self) -> None:
         means = {key: float(np.mean(values)) for key, values in self._scores.items()}
         self._scores.clear()
+        self._shown.clear()
         # a picture that is only kept can reach any PSNR: it would drown the others
         kept = {source.name for source in self.recipe.data.sources if source.kind == "identity"}
         plain = {k.split("/")[1]: v for k, v in means.items() if k.endswith("/psnr")}
@@ -132,15 +169,34 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
 
 
+def origin(path: str) -> dict[str, Any]:
+    """What a training remembers of the weights that it begins with: "sha256", and "provenance" where the file tells."""
+    told = read_weights(path).metadata.get("tapetum.provenance")
+    return {"sha256": sha256_of(Path(path)), **({} if told is None else {"provenance": json.loads(told)})}
+
+
+def check_begun_with(origin: dict[str, Any] | None, sha256: str, folder: Path) -> None:
+    """Raises UsageError where a training began with other weights than those it would begin with now."""
+    if origin is not None and origin["sha256"] != sha256:
+        raise UsageError(
+            f"{folder} holds a training that began with other weights than its recipe's file now holds (was the stage "
+            "before trained on?): choose another name=..., or begin anew with --restart"
+        )
+
+
 def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
-    """The recipe's network, with fresh weights, and its objective.
+    """The recipe's network, with the weights that training begins with, and its objective.
 
     Raises:
-        UsageError: a config or an objective that the method does not have; weights that do not fit.
+        UsageError: a config or an objective that the method does not have; weights that are missing or do not fit; a
+        patch of a size that the network cannot take.
     """
     method = get_method(recipe.method)
     config = make_config(method, recipe.config)
-    network = load_model(recipe.weights, recipe.method, config) if recipe.weights else method.network(config)
+    if method.begin is not None:
+        network = begin_later_stage(recipe, method, config)
+    else:
+        network = load_model(recipe.weights, recipe.method, config) if recipe.weights else method.network(config)
     network.train()
     if method.objective is None:
         raise UsageError(f"{method.name} has no objective to train by")
@@ -148,7 +204,30 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     unknown = sorted(set(recipe.objective) - set(known))
     if unknown:
         raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
+    multiple, patch = cast("Properties", network.properties).size_multiple, recipe.data.patch
+    if patch is not None and patch % multiple:
+        raise UsageError(f"data.patch is {patch}: {method.name} with this config needs a multiple of {multiple}")
     return network, method.objective(**recipe.objective)
+
+
+def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:
+    """A network with the weights of the stage before, or, from a file of its own method, with all of its weights; what
+    does not learn any more is frozen.
+
+    Raises:
+        UsageError: no file is given. WeightsError: there is none, or it holds something else.
+    """
+    assert method.begin is not None
+    if recipe.weights is None or not Path(recipe.weights).is_file():
+        missing = "" if recipe.weights is None else f", and there is no {recipe.weights}"
+        raise UsageError(
+            f"recipe {recipe.name}: {method.name} begins with the weights of {method.after}{missing}: train that first "
+            "and give weights=FILE, or run a recipe that has both as its stages"
+        )
+    whole = inspect_weights(recipe.weights)["method"] == method.name
+    network = load_model(recipe.weights, method.name, config) if whole else method.network(config)
+    method.begin(network, recipe.weights)
+    return network
 
 
 def enhance_whole(network: torch.nn.Module, low: Tensor) -> NDArray[np.float32]:
@@ -160,6 +239,13 @@ def enhance_whole(network: torch.nn.Module, low: Tensor) -> NDArray[np.float32]:
 
     multiple = cast("Properties", network.properties).size_multiple
     return get_protocol("strict").restore(predict, as_image(low), multiple)
+
+
+def side_by_side(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Pictures ``(h, w, 3)`` in a row, each resampled (nearest) to the size of the first."""
+    height, width = images[0].shape[:2]
+    rows, columns = np.arange(height), np.arange(width)
+    return np.concatenate([i[rows * i.shape[0] // height][:, columns * i.shape[1] // width] for i in images], 1)
 
 
 def as_image(picture: Tensor) -> NDArray[np.float32]:

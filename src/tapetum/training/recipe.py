@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +20,9 @@ from tapetum.training import schedules
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 class SplitList(Section):
@@ -253,14 +256,16 @@ class RunSection(Section):
     folder: str = "runs"
 
 
+RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
 class Recipe(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: RecipeName
     method: str
     config: str | dict[str, Any] | None = None
-    stage: str | None = None
-    """Which of the method's stages this trains, for methods that are trained in several."""
     weights: str | None = None
-    """File of weights to begin with; null: fresh ones. Of a later stage: that of the stage before."""
+    """File of weights to begin with; null: fresh ones. A method that is a later stage of a training needs the file of
+    the stage before."""
     objective: dict[str, Any] = {}
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
@@ -289,14 +294,30 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
     Raises:
         UsageError: unknown recipe, unknown key, wrong type; one line that says where.
     """
+    path = find_recipe(source)
+    content = read_recipe(path)
+    if "stages" in content:
+        raise UsageError(f"{path}: has stages, and one recipe is wanted: take one of {content['stages']}")
+    for override in overrides or []:
+        apply(content, override)
+    return validate(path, content, Recipe)
+
+
+def find_recipe(source: str | Path) -> Path:
+    """The file of a recipe given by path or by the name of a bundled one. Raises UsageError where there is none."""
     path = Path(source)
-    if not path.is_file():
-        bundled = resources.files("tapetum") / "recipes" / f"{source}.yaml"
-        if not bundled.is_file():
-            raise UsageError(
-                f"{source}: no such recipe file, and no bundled recipe (there are {', '.join(list_recipes())})"
-            )
-        path = Path(str(bundled))
+    if path.is_file():
+        return path
+    bundled = resources.files("tapetum") / "recipes" / f"{source}.yaml"
+    if not bundled.is_file():
+        raise UsageError(
+            f"{source}: no such recipe file, and no bundled recipe (there are {', '.join(list_recipes())})"
+        )
+    return Path(str(bundled))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """What a recipe file holds, not yet validated. Raises UsageError where it is no YAML mapping."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a safe loader
     except UnicodeDecodeError:
@@ -307,10 +328,13 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
         raise UsageError(yaml_trouble(path, error)) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a recipe is a mapping of keys to values, this is {type(content).__name__}")
-    for override in overrides or []:
-        _apply(content, override)
+    return content
+
+
+def validate(path: Path, content: dict[str, Any], kind: type[Kind]) -> Kind:
+    """The content of the file ``path`` as a ``kind``. Raises UsageError: one line that says where."""
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first, count = error.errors()[0], error.error_count()
         where = ".".join(str(part) for part in first["loc"])
@@ -342,7 +366,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
+def apply(content: dict[str, Any], override: str) -> None:
+    """Sets ``key=value`` in a recipe's content. Raises UsageError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"override {override!r}: write key=value, for instance run.steps=1000")

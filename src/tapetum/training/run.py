@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -17,15 +19,18 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import tapetum
-from tapetum.errors import UsageError
+from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.contract import Properties
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
-from tapetum.training.module import TrainingModule
+from tapetum.training.module import TrainingModule, check_begun_with, make_parts
 from tapetum.training.recipe import Recipe
-from tapetum.weights.loading import save_model
+from tapetum.training.stages import WEIGHTS
+from tapetum.weights.loading import read_weights, save_model
+from tapetum.weights.registry import sha256_of
 
 LAST, BEST = "last.ckpt", "best"
 MONITOR = "val/psnr"
+BEST_WEIGHTS = "weights-best.safetensors"
 
 
 def train(recipe: Recipe, resume: bool = True) -> Path:
@@ -48,15 +53,21 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     """
     folder = Path(recipe.run.folder) / recipe.name
     last = folder / "checkpoints" / LAST
+    path = folder / WEIGHTS
+    resumes = resume and last.is_file()
+    if resumes:
+        check_same(recipe, folder)
+        if is_finished(recipe, folder):
+            return path
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
     quieten()
     torch.manual_seed(recipe.run.seed)
     module = TrainingModule(recipe, folder)
     data = RecipeData(recipe)
-    resumes = resume and last.is_file()
-    if resumes:
-        check_same(recipe, folder)
+    if not resumes:  # what is left of an earlier training must not be taken for this one's
+        for file in (path, folder / BEST_WEIGHTS, last, folder / "checkpoints" / f"{BEST}.ckpt"):
+            file.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     # a logger begins its folder anew: every start and resume gets one of its own
@@ -75,18 +86,78 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
-        callbacks=callbacks(recipe, folder),
+        callbacks=callbacks(recipe, folder, data.held),
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
     if trainer.global_step < recipe.run.steps:  # stopped by a signal that Lightning took; the checkpoint is written
         raise KeyboardInterrupt
-    path = folder / "weights.safetensors"
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
-        facts = provenance(recipe, trainer)
+        facts = provenance(recipe, trainer, module.begun_with)
         save_model(module.network, path, facts)
         save_best(module.network, folder, facts)
+    trainer.strategy.barrier()  # the next stage reads the file on every device
     return path
+
+
+def train_stages(recipes: list[Recipe], resume: bool = True) -> Path:
+    """Trains one recipe after the other (:func:`tapetum.training.stages.load_stages`); a finished one is passed over.
+
+    What can be wrong with any of them is looked for before the first begins.
+
+    Returns:
+        The weights file of the last.
+
+    Raises:
+        UsageError: see :func:`train`.
+    """
+    if len(recipes) > 1:
+        check_parts(recipes)
+        for recipe in recipes:
+            make_sources(recipe)
+    path = Path()
+    for number, recipe in enumerate(recipes, 1):
+        if len(recipes) > 1:
+            print(f"stage {number} of {len(recipes)}: {recipe.name}", flush=True)
+        path = train(recipe, resume)
+    return path
+
+
+def check_parts(recipes: list[Recipe]) -> None:
+    """Whether each recipe's network and objective can be made, and each network can begin with the weights of the
+    stage before, with fresh ones in their place. Raises UsageError."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, recipe in enumerate(recipes):
+            before = Path(folder) / f"{number}.safetensors"
+            given = recipe.model_copy(update={"weights": str(before)}) if number else recipe
+            try:
+                network, _ = make_parts(given)
+            except WeightsError as error:
+                if not number:
+                    raise
+                reason = str(error).removeprefix(f"{before}: ").replace(str(before), "its weights")
+                raise UsageError(
+                    f"{recipe.name} cannot begin with the weights of {recipes[number - 1].name}: {reason}"
+                ) from None
+            if number + 1 < len(recipes):
+                save_model(network, Path(folder) / f"{number + 1}.safetensors", {})
+
+
+def is_finished(recipe: Recipe, folder: Path) -> bool:
+    """Whether the folder holds the weights of all of the recipe's steps.
+
+    Raises:
+        UsageError: it began with other weights than the recipe's file now holds.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file() or ((folder / "checkpoints" / f"{BEST}.ckpt").is_file() != (folder / BEST_WEIGHTS).is_file()):
+        return False
+    facts = json.loads(read_weights(path).metadata["tapetum.provenance"])
+    if facts["steps"] < recipe.run.steps:
+        return False
+    if recipe.weights is not None and Path(recipe.weights).is_file():
+        check_begun_with(facts.get("begun_with"), sha256_of(Path(recipe.weights)), folder)
+    return True
 
 
 def save_best(network: torch.nn.Module, folder: Path, facts: dict[str, Any]) -> None:
@@ -99,7 +170,7 @@ def save_best(network: torch.nn.Module, folder: Path, facts: dict[str, Any]) -> 
     network.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()})
     monitored = next(c for c in checkpoint["callbacks"].values() if c.get("monitor") == MONITOR)
     facts = {**facts, "steps": checkpoint["global_step"], "validation": {MONITOR: float(monitored["current_score"])}}
-    save_model(network, folder / "weights-best.safetensors", facts)
+    save_model(network, folder / BEST_WEIGHTS, facts)
 
 
 def check_same(recipe: Recipe, folder: Path) -> None:
@@ -146,7 +217,7 @@ class RecipeData(pl.LightningDataModule):
         return validation_loader(held) if held else []
 
 
-def callbacks(recipe: Recipe, folder: Path) -> list[pl.Callback]:
+def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callback]:
     checkpoints = folder / "checkpoints"
     result: list[pl.Callback] = [
         ModelCheckpoint(
@@ -160,7 +231,7 @@ def callbacks(recipe: Recipe, folder: Path) -> list[pl.Callback]:
         ),
         Progress(recipe.run.steps, recipe.run.log_every),
     ]
-    if any(s.hold_out for s in recipe.data.sources):
+    if any(h.has_target(pair) for h in held for pair in h.pairs):
         result.append(
             ModelCheckpoint(
                 checkpoints,
@@ -208,11 +279,15 @@ class Progress(pl.Callback):
             sys.stdout.flush()
 
 
-def provenance(recipe: Recipe, trainer: pl.Trainer) -> dict[str, Any]:
+def provenance(recipe: Recipe, trainer: pl.Trainer, begun_with: dict[str, Any] | None) -> dict[str, Any]:
     """What a file of weights says about where it comes from."""
+    # where things lay on the machine that trained it is nobody's business
+    told = recipe.model_dump(mode="json", exclude={"run": {"folder"}})
+    if recipe.weights is not None:
+        told["weights"] = "/".join(Path(recipe.weights).parts[-2:])
     return {
-        # where it lay on the machine that trained it is nobody's business
-        "recipe": recipe.model_dump(mode="json", exclude={"run": {"folder"}}),
+        "recipe": told,
+        **({} if begun_with is None else {"begun_with": begun_with}),
         "steps": trainer.global_step,
         "tapetum": tapetum.__version__,
         "torch": torch.__version__,
