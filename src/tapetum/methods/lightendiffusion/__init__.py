@@ -4,8 +4,9 @@ from functools import partial
 
 from tapetum.methods.contract import Method
 from tapetum.methods.lightendiffusion.checkpoint import begin, load_stage1, recognise, recognise_stage1
+from tapetum.methods.lightendiffusion.examination import swap_test
 from tapetum.methods.lightendiffusion.network import LightenDiffusion, LightenDiffusionConfig
-from tapetum.methods.lightendiffusion.objective import Stage1Objective, Stage2Objective, swap_test
+from tapetum.methods.lightendiffusion.objective import Stage1Objective, Stage2Objective
 from tapetum.methods.lightendiffusion.process import Sampling
 from tapetum.methods.lightendiffusion.stage1 import Stage1, Stage1Config
 
@@ -14,7 +15,7 @@ CONFIGS = {
     "narrow": LightenDiffusionConfig(ch_mult=(1, 1, 1), num_res_blocks=1, ctdn_channels=16),
     "tiny": LightenDiffusionConfig(
         ch=32,
-        ch_mult=(2, 2, 2),
+        ch_mult=(2, 2),
         num_res_blocks=1,
         ctdn_channels=8,
         num_diffusion_timesteps=100,

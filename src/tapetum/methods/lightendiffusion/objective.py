@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.errors import UsageError
+from tapetum.methods.contract import Examination
+from tapetum.methods.lightendiffusion.examination import examine_stage1, examine_stage2
 from tapetum.methods.lightendiffusion.network import LightenDiffusion, to_latent
 from tapetum.methods.lightendiffusion.process import Sampling
 from tapetum.methods.lightendiffusion.stage1 import Stage1
@@ -76,6 +78,10 @@ class Stage1Objective:
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
+    def examine(self, network: nn.Module, low: Tensor, target: Tensor | None) -> Examination:
+        """See :func:`tapetum.methods.lightendiffusion.examination.examine_stage1`."""
+        return examine_stage1(cast("Stage1", network), low, target)
+
 
 def decomposition_losses(latents: Tensor, reflectance: Tensor, illumination: Tensor, edge: float = 10.0) -> Losses:
     """Of two exposures: "reconstruction" (all four products), "reflectance" and "illumination", without weights.
@@ -99,27 +105,6 @@ def _smoothness(reflectance: Tensor, illumination: Tensor, dim: int, edge: float
 def _exchanged(pairs: Tensor) -> Tensor:
     """``(2 B, ...)``, first all of one exposure, then of the other: the other order."""
     return torch.cat(pairs.chunk(2)[::-1])
-
-
-@torch.no_grad()
-def swap_test(stage1: Stage1, low: Tensor, normal: Tensor) -> dict[str, float]:
-    """Does the latent carry the light? Pairs of a scene, ``(B, 3, H, W)`` in [0, 1], sides multiples of 8.
-
-    Returns:
-        "spread": standard deviation of the dark latent over positions (mean over pictures and channels);
-        "difference": mean |F_low - F_normal|;
-        "mean_low", "mean_swapped", "mean_normal": mean of D(F_low; low), of D(F_normal; low), of the normal picture.
-        A latent that has died leaves mean_swapped at mean_low; one that carries the light takes it to mean_normal.
-    """
-    dark, skips = stage1.encode(low)
-    light, _ = stage1.encode(normal)
-    return {
-        "spread": dark.std(dim=(2, 3)).mean().item(),
-        "difference": (dark - light).abs().mean().item(),
-        "mean_low": stage1.decode(dark, skips).mean().item(),
-        "mean_swapped": stage1.decode(light, skips).mean().item(),
-        "mean_normal": normal.mean().item(),
-    }
 
 
 @dataclass(frozen=True)
@@ -167,8 +152,8 @@ class Stage2Objective:
         self.checkpointing = checkpointing
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
-        """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]; the target is any normal picture. Draws from torch's
-        global generator. Returns the scalar "loss", and its two parts with their weights."""
+        """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]; the target is any normal picture. Draws from
+        torch's global generator. Returns the scalar "loss", and its two parts with their weights."""
         model = cast("LightenDiffusion", network)
         latents = decomposed(model.decom, batch["low"], batch["target"])
         shape, device = latents.condition.shape, latents.condition.device
@@ -179,6 +164,10 @@ class Stage2Objective:
             start=torch.randn(shape, device=device),
         )
         return self.losses(model, latents, draws)
+
+    def examine(self, network: nn.Module, low: Tensor, target: Tensor | None) -> Examination:
+        """See :func:`tapetum.methods.lightendiffusion.examination.examine_stage2`."""
+        return examine_stage2(cast("LightenDiffusion", network), low, target, self.gamma)
 
     def losses(self, network: LightenDiffusion, latents: Latents, draws: Draws) -> Losses:
         """The same, of given latents and draws."""
