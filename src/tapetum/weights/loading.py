@@ -6,6 +6,7 @@ go through ``torch.load(weights_only=True)`` only: a pickle that would run code 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import logging
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 _LISTED = 10  # differences named in an error; the rest is counted
 # What the field wraps a state dict in. "params" before its moving average: that is what the published
 # test scripts take by default, and only some methods ask for the average.
-_WRAPPERS = ("params", "params_ema", "state_dict", "netG")
+_WRAPPERS = ("params", "params_ema", "state_dict", "netG", "model")
+_AVERAGES = ("params_ema", "ema_helper")
+# Beside tensors some trainings pickle their options. These hold values, and run nothing when they are read.
+_HARMLESS = [argparse.Namespace, torch.device]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class WeightsFile:
 
     Attributes:
         state: tensors by clean key: wrappers and a leading ``module.`` are removed.
-        entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict"), or "".
+        entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict", ...), or "".
         metadata: texts of a safetensors file, else empty. Ours are under ``tapetum.*``.
     """
 
@@ -53,7 +57,7 @@ def read_weights(path: str | Path, *, ema: bool = False) -> WeightsFile:
     """Read a safetensors, ``.pth`` or ``.pt`` file; what it is, is seen from its content.
 
     Args:
-        ema: take the moving average (``params_ema``) where the file holds both.
+        ema: take the moving average (``params_ema``, ``ema_helper``) where the file holds both.
 
     Raises:
         WeightsError: no such file, empty, cut off, no file of tensors, or a pickle that wants to do more than that.
@@ -268,7 +272,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _read_pickle(path: Path) -> Any:
     try:
         # the open file, not its name: by some names torch takes it for another kind of file
-        with path.open("rb") as file:
+        with path.open("rb") as file, torch.serialization.safe_globals(_HARMLESS):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         if "weights_only" in str(error) or "Unsupported" in str(error):
@@ -281,8 +285,8 @@ def _read_pickle(path: Path) -> Any:
 def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
     entry = ""
     if isinstance(content, Mapping):
-        wrappers = ("params_ema", "params", "state_dict", "netG") if ema else _WRAPPERS
-        present = [name for name in wrappers if isinstance(content.get(name), Mapping)]
+        wrappers = (*_AVERAGES, *_WRAPPERS) if ema else _WRAPPERS
+        present = [name for name in dict.fromkeys(wrappers) if isinstance(content.get(name), Mapping)]
         if present:
             entry = present[0]
             content = content[entry]

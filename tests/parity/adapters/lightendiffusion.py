@@ -81,7 +81,7 @@ def restore(case: Case) -> Outputs:
     height, width = low.shape[2:]
     padded = torch.from_numpy(pad_bottom_right(low.numpy(), PUBLISHED_MULTIPLE, PUBLISHED_MULTIPLE))
     calls: list[tuple[Tensor, Tensor, Tensor]] = []
-    net.Unet.register_forward_hook(lambda module, inputs, eps: calls.append((inputs[0], inputs[1], eps)))
+    net.Unet.register_forward_hook(partial(_keep_call, calls))
     latent, skips = net.decom.encode(padded)
     restored = net.restore_latent(latent, case.tensor("noise"))
     whole = net(padded, noise=case.tensor("noise"))
@@ -168,7 +168,7 @@ def stage2_pass(case: Case) -> Outputs:
     net.train()
     calls: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
-        hook = net.Unet.register_forward_hook(lambda module, inputs, eps: calls.append((inputs[0], inputs[1], eps)))
+        hook = net.Unet.register_forward_hook(partial(_keep_call, calls))
         objective.losses(net, latents, draws)
         hook.remove()
     losses = objective.losses(net, latents, draws)
@@ -369,6 +369,12 @@ def pad_and_quantise(case: Case) -> Outputs:
 
 def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
     probes.setdefault(name, output.clone())
+
+
+def _keep_call(
+    calls: list[tuple[Tensor, Tensor, Tensor]], module: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor
+) -> None:
+    calls.append((*inputs, output))
 
 
 def _as_probes(values: dict[str, Tensor]) -> Outputs:
