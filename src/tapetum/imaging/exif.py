@@ -16,10 +16,11 @@ from dataclasses import dataclass
 PREFIX = b"Exif\0\0"
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 # Of a TIFF's first directory: description, make, model, software, date, artist, copyright. The rest is about pixels.
-_IMAGE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+IMAGE_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 _IPTC = 33723
 _IPTC_MARKER = b"\x1c"  # every record begins with it
 _PIXEL_SIZES = (40962, 40963)  # of the picture before it was turned
+_MAKER_NOTE = 37500
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 # type -> (bytes of one value, bytes that are swapped together)
 _TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4), 10: (8, 4)}
@@ -46,6 +47,10 @@ class Entry:
         code = {3: "H", 4: "I"}.get(self.type)
         return struct.unpack(f"<{self.count}{code}", self.data) if code else ()
 
+    def text(self) -> str:
+        """Of the type ASCII."""
+        return self.data.split(b"\0")[0].decode("utf-8", "replace").strip()
+
 
 def gather(descriptor: int) -> bytes | None:
     """The EXIF block of an open TIFF file, or None where it has none, is a BigTIFF, or its directories are damaged."""
@@ -55,12 +60,28 @@ def gather(descriptor: int) -> bytes | None:
         return None
 
 
+def gather_from(structure: bytes) -> bytes | None:
+    """As :func:`gather`, of a TIFF structure in memory."""
+    try:
+        return _gather(_reader(structure))
+    except (ValueError, struct.error):
+        return None
+
+
+def directory(structure: bytes) -> list[Entry]:
+    """All entries of the first directory of a TIFF structure; none where it is damaged."""
+    read = _reader(structure)
+    try:
+        return _read_directory(read, *_header(read))
+    except (ValueError, struct.error):
+        return []
+
+
 def _gather(read: Read) -> bytes | None:
     image, parts = _read_all(read)
     if not image and not any(parts.values()):
         return None
-    body, start = _build([], image, parts, 8)
-    return PREFIX + struct.pack("<2sHI", b"II", 42, start) + body
+    return block(image, parts[_EXIF_IFD], parts[_GPS_IFD])
 
 
 def scatter(exif: bytes | None, iptc: bytes | None, descriptor: int) -> None:
@@ -122,6 +143,43 @@ def resolution(exif: bytes) -> tuple[float, float] | None:
     return (x[0] * factor, y[0] * factor) if x[0] > 0 and y[0] > 0 else None
 
 
+def values(exif: bytes) -> dict[int, tuple[float, ...] | str]:
+    """Numbers and texts of a block by their tags; nothing where it is damaged."""
+    try:
+        image, parts = _read_all(_reader(exif))
+    except (ValueError, struct.error):
+        return {}
+    return {e.tag: e.text() if e.type == 2 else e.numbers() for e in [*image, *(e for p in parts.values() for e in p)]}
+
+
+def portable(exif: bytes) -> bytes | None:
+    """The block without its maker note, which in a camera RAW file refers to places of that file. None: damaged."""
+    try:
+        image, parts = _read_all(_reader(exif))
+    except (ValueError, struct.error):
+        return None
+    parts[_EXIF_IFD] = [e for e in parts[_EXIF_IFD] if e.tag not in (_MAKER_NOTE, *_PIXEL_SIZES)]
+    return block(image, parts[_EXIF_IFD], parts[_GPS_IFD])
+
+
+def block(image: list[Entry], shot: list[Entry], place: list[Entry] | None = None) -> bytes:
+    """An EXIF block of entries: of the first directory, of the EXIF directory, of the GPS directory."""
+    body, start = _build([], image, {_EXIF_IFD: shot, _GPS_IFD: place or []}, 8)
+    return PREFIX + struct.pack("<2sHI", b"II", 42, start) + body
+
+
+def head(entries: list[Entry], exif: bytes | None) -> bytes:
+    """A TIFF file up to its pixels: header, and one directory of ``entries`` and the block's that they lack."""
+    image: list[Entry] = []
+    parts: dict[int, list[Entry]] = {}
+    if exif is not None:
+        with contextlib.suppress(ValueError, struct.error):
+            image, parts = _read_all(_reader(exif))
+    own = {e.tag for e in entries}
+    body, start = _build([], [*entries, *(e for e in image if e.tag not in own)], parts, 8)
+    return struct.pack("<2sHI", b"II", 42, start) + body
+
+
 def _reader(exif: bytes) -> Read:
     block = exif.removeprefix(PREFIX)
 
@@ -152,12 +210,12 @@ def _header(read: Read) -> tuple[str, int]:
 def _read_all(read: Read) -> tuple[list[Entry], dict[int, list[Entry]]]:
     """What the first directory says of the picture, and the EXIF and GPS directories (empty where there are none)."""
     order, offset = _header(read)
-    first = _read_directory(read, order, offset, (*_IMAGE_TAGS, _EXIF_IFD, _GPS_IFD))
+    first = _read_directory(read, order, offset, (*IMAGE_TAGS, _EXIF_IFD, _GPS_IFD))
     parts = {}
     for pointer in (_EXIF_IFD, _GPS_IFD):
         where = next((e.numbers() for e in first if e.tag == pointer), ())
         parts[pointer] = _read_directory(read, order, int(where[0])) if where else []
-    return [e for e in first if e.tag in _IMAGE_TAGS], parts
+    return [e for e in first if e.tag in IMAGE_TAGS], parts
 
 
 def _read_directory(read: Read, order: str, offset: int, wanted: tuple[int, ...] | None = None) -> list[Entry]:

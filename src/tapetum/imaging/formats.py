@@ -11,6 +11,7 @@ WRITTEN = {
     "png": (".png",),
     "tiff": (".tif", ".tiff"),
     "webp": (".webp",),
+    "dng": (".dng",),
 }
 ONLY_READ = {"heif": (".heic", ".heif", ".avif"), "gif": (".gif",)}
 
@@ -18,13 +19,16 @@ _RAW_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw"),
     *(".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
-_READ_SUFFIXES = frozenset(s for table in (WRITTEN, ONLY_READ) for suffixes in table.values() for s in suffixes)
+_READ_SUFFIXES = frozenset(
+    s for table in (WRITTEN, ONLY_READ) for name, suffixes in table.items() for s in suffixes if name != "dng"
+)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of this name is worth trying in a walk through folders. Only the suffix is looked at."""
+    """Whether a file of this name is an ordinary picture, worth trying in a walk. Only the suffix is looked at."""
     return Path(path).suffix.lower() in _READ_SUFFIXES
 
 
@@ -34,19 +38,47 @@ def written_format(suffix: str) -> str | None:
 
 
 def output_suffix(path: str | os.PathLike[str]) -> str:
-    """Suffix under which a picture read from ``path`` is written again: its own, or ".png" where we only read it."""
+    """Suffix under which a picture read from ``path`` is written again: its own, ".jpg" for a camera's RAW file (of
+    which it has become a development), or ".png" for others that we only read."""
     suffix = Path(path).suffix
+    if is_raw(path):
+        return ".jpg"
     return suffix if written_format(suffix) else ".png"
 
 
+def is_raw(path: str | os.PathLike[str]) -> bool:
+    """Whether a file has the name of a camera's RAW file. Only the suffix is looked at."""
+    return Path(path).suffix.lower() in _RAW_SUFFIXES
+
+
 def recognise(start: bytes, path: Path) -> str:
-    """The container of a file, by its first 32 bytes, never by its name.
+    """The container of a file, by its first 32 bytes; "raw" for a camera's. The name only tells those from TIFFs.
 
     Raises:
         ValueError: says what is wrong with it instead.
     """
     if not start:
         raise ValueError("the file is empty")
+    kind = _ordinary(start)
+    if is_raw(path):
+        if kind is not None:
+            raise ValueError(f"is a {kind.upper()} picture under the name of a camera RAW file: rename it")
+        return "raw"
+    if kind is not None:
+        return kind
+    # Most camera RAW files are TIFFs whose first page is a preview: never take that for the picture
+    if start[8:10] == b"CR" or start[4:11] == b"ftypcrx" or start.startswith(_RAW_STARTS):
+        return "raw"
+    if start.startswith(_TIFF_STARTS):
+        return "tiff"
+    if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        raise ValueError("JPEG XL cannot be read: convert it to PNG or TIFF first")
+    known = ", ".join(name.upper() for table in (WRITTEN, ONLY_READ) for name in table)
+    raise ValueError(f"not a picture that can be read ({known}, camera RAW)")
+
+
+def _ordinary(start: bytes) -> str | None:
+    """Containers that no camera's RAW file begins like."""
     if start.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -57,12 +89,4 @@ def recognise(start: bytes, path: Path) -> str:
         return "gif"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
         return "heif"
-    # Most camera RAW files are TIFFs whose first page is a preview: never take that for the picture
-    if path.suffix.lower() in _RAW_SUFFIXES or start[8:10] == b"CR" or start[4:11] == b"ftypcrx":
-        raise ValueError("camera RAW files cannot be read: develop it to a 16-bit TIFF first")
-    if start.startswith(_TIFF_STARTS):
-        return "tiff"
-    if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        raise ValueError("JPEG XL cannot be read: convert it to PNG or TIFF first")
-    known = ", ".join(name.upper() for table in (WRITTEN, ONLY_READ) for name in table)
-    raise ValueError(f"not a picture that can be read ({known})")
+    return None

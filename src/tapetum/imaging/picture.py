@@ -26,7 +26,7 @@ class Picture:
         depth: bits per sample that the file gets (8, 16, 32 = float), whatever the dtype of ``pixels``; 0 stands for
             that of ``pixels``.
         icc: profile of the file, into which the pixels are converted on writing; None: sRGB.
-        format: container it was read from: "jpeg", "png", "tiff", "webp", "heif", "gif"; "" for none.
+        format: container it was read from: "jpeg", "png", "tiff", "webp", "heif", "gif", "raw"; "" for none.
         dpi: horizontal and vertical resolution, or None.
         metadata: EXIF, XMP, IPTC and the like under libvips' names. The EXIF has lost its thumbnail, which would show
             the picture as it was; its orientation is reset on writing, as the pixels are upright.

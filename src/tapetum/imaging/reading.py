@@ -8,7 +8,7 @@ import stat
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyvips
@@ -17,6 +17,9 @@ from tapetum.errors import InputError, TapetumWarning, os_reason
 from tapetum.imaging import exif, profiles, vips
 from tapetum.imaging.formats import recognise
 from tapetum.imaging.picture import Picture
+
+if TYPE_CHECKING:
+    from tapetum.imaging.raw.options import Development
 
 MAX_PIXELS = 200_000_000
 
@@ -27,7 +30,9 @@ _SLACK = 0.5 / 255  # floats so little outside of 0..1 are rounding or resamplin
 _PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly every PNG
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, development: Development | None = None
+) -> Picture:
     """Read a picture: upright, in sRGB, at the bit depth of its file.
 
     The container is recognised by content, not by name. CMYK becomes RGB, a palette becomes RGB, grey stays grey. Of a
@@ -36,12 +41,16 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 
     Args:
         max_pixels: larger pictures are refused before anything is decoded.
+        development: how a camera's RAW file is developed (None: as shot); with a geometry any file is headerless.
 
     Raises:
         InputError: missing, unreadable, no picture, truncated or damaged, animated, or too large; the text is one line
             that begins with the path.
+        MissingExtraError: a camera's RAW file, and the ``raw`` extra is not installed.
     """
     path = Path(path)
+    if development is not None and development.geometry is not None:
+        return _developed(path, max_pixels, development)
     descriptor = _open(path)
     try:
         start = os.read(descriptor, _PNG_HEAD)
@@ -50,6 +59,9 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     except ValueError as error:
         os.close(descriptor)
         raise InputError(f"{path}: {error}") from None
+    if kind == "raw":
+        os.close(descriptor)
+        return _developed(path, max_pixels, development)
 
     def decode(fail_on: str) -> Picture:
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -76,6 +88,13 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         raise InputError(f"{path}: {_trouble(kind, vips.reason(error))}") from None
     finally:
         os.close(descriptor)
+
+
+def _developed(path: Path, max_pixels: int, development: Development | None) -> Picture:
+    from tapetum.imaging.raw.options import Development
+    from tapetum.imaging.raw.reading import read_developed
+
+    return read_developed(path, max_pixels=max_pixels, options=development or Development())
 
 
 def _open(path: Path) -> int:

@@ -29,9 +29,9 @@ _DEFAULT_DPI = (72.0, 72.0)  # what readers assume; libvips would write its own 
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: int | None = None) -> None:
     """Write a picture with its own bit depth, profile, resolution and metadata.
 
-    The suffix says the container; without a suffix it is that of the picture. Where the container cannot hold the
-    depth, it gets the deepest it can (JPEG and WebP: 8 bit, rounded). JPEG keeps the chroma subsampling of a JPEG that
-    was read, else has none. The file is written under a temporary name in the same folder, then renamed.
+    The suffix says the container (".dng": linear light); without a suffix it is that of the picture. Where the
+    container cannot hold the depth, it gets the deepest it can (JPEG and WebP: 8 bit, rounded). JPEG keeps the chroma
+    subsampling of a JPEG that was read, else has none. The file is written under a temporary name in the same folder, then renamed.
 
     Args:
         quality: 1..100 of JPEG and WebP; default 95.
@@ -53,6 +53,10 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
         raise InputError(f"{path}: {container.upper()} has at most {most} pixels a side, this picture {side}: use PNG")
     if os.path.isdir(path):  # unlike Path.is_dir, never raises
         raise InputError(f"{path}: is a folder, not a name for a picture")
+    if container == "dng":
+        from tapetum.imaging.raw.dng import write_picture_as_dng
+
+        return write_picture_as_dng(picture, path)
     image = _to_image(picture, container, path)
     options = _options(picture, container, quality or DEFAULT_QUALITY)
     try:

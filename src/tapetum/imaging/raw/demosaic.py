@@ -1,5 +1,5 @@
-"""Demosaicing by the linear filters of Malvar, He and Cutler (ICASSP 2004, figure 2): bilinear, corrected by the gradient
-of the colour that was measured.
+"""Demosaicing by the linear filters of Malvar, He and Cutler (ICASSP 2004, figure 2): bilinear, corrected by the
+gradient of the colour that was measured.
 
 Linear, so that nothing is clipped or quantised on the way and noise below black survives; 5x5, so that a picture goes
 through strip by strip. Adaptive methods make fewer coloured fringes on sharp edges in good light; in the dark, where

@@ -1,8 +1,8 @@
 """Mosaics and their packed planes: ``(H, W)`` to ``(4, H/2, W/2)`` and back, exactly.
 
-Channel order of everything packed here: R, G1, B, G2, where G1 is the green of the red rows. A channel is the sub-mosaic at
-the place of its colour in the file's own 2x2 pattern (as SID, ELD and ExposureDiffusion pack), so nothing is cropped
-to shift one phase into another, and the inverse is exact.
+Channel order of everything packed here: R, G1, B, G2, where G1 is the green of the red rows. A channel is the
+sub-mosaic at the place of its colour in the file's own 2x2 pattern (as SID, ELD and ExposureDiffusion pack), so nothing
+is cropped to shift one phase into another, and the inverse is exact.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def level(packed: np.ndarray, black: Sequence[float], white: float, *, clip: boo
     return np.clip(linear, 0, 1, out=linear) if clip else linear
 
 
-def unlevel(linear: np.ndarray, black: Sequence[float], white: float, dtype: type[np.generic] = np.uint16) -> np.ndarray:
+def unlevel(
+    linear: np.ndarray, black: Sequence[float], white: float, dtype: type[np.generic] = np.uint16
+) -> np.ndarray:
     """The inverse of :func:`level`; integers are rounded and clipped to their range."""
     offset, span = _levels(linear, black, white)
     values = linear.astype(np.float32)

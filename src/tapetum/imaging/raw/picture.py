@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tapetum.errors import InputError, UsageError
 from tapetum.imaging.raw.packing import PATTERNS, level, pack_bayer, unlevel, unpack_bayer
+from tapetum.imaging.raw.shot import Shot
 
 FULL_SCALE = 65535  # white of mosaics that we make
-
-
-@dataclass(frozen=True)
-class Shot:
-    """What is known of how the picture was taken; None or "" where the file is silent.
-
-    Attributes:
-        make, model: of the camera.
-        iso: sensitivity.
-        exposure_time: in seconds.
-        aperture: f-number.
-        focal_length: in millimetres.
-        exif: the file's EXIF block (without its maker note and preview), or None.
-    """
-
-    make: str = ""
-    model: str = ""
-    iso: float | None = None
-    exposure_time: float | None = None
-    aperture: float | None = None
-    focal_length: float | None = None
-    exif: bytes | None = None
+MAX_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +42,7 @@ class RawPicture:
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
     matrix: np.ndarray | None = None
     orientation: int = 1
-    shot: Shot = Shot()
+    shot: Shot = field(default_factory=Shot)
 
     def __post_init__(self) -> None:
         if self.mosaic.dtype.name not in ("uint16", "float32"):

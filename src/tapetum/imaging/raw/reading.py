@@ -1,0 +1,81 @@
+"""From a RAW file to its mosaic, or to a developed picture, whoever develops it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tapetum.errors import InputError, UsageError, os_reason
+from tapetum.imaging.formats import recognise
+from tapetum.imaging.picture import Picture
+from tapetum.imaging.raw import headerless, libraw
+from tapetum.imaging.raw.develop import develop, develop_linear
+from tapetum.imaging.raw.options import Development
+from tapetum.imaging.raw.picture import MAX_PIXELS, RawPicture
+
+_AS_SHOT = Development()
+
+
+def read_raw(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, options: Development = _AS_SHOT
+) -> RawPicture:
+    """The mosaic of a camera's RAW file, or of a headerless file with a geometry (beside it, or in ``options``).
+
+    Args:
+        max_pixels: larger pictures are refused before anything is decoded.
+        options: white balance and geometry; the rest is of development.
+
+    Raises:
+        InputError: missing, no RAW file, without a Bayer mosaic, truncated, too large, or with levels or a white
+            balance that make no picture; one line that begins with the path.
+        MissingExtraError: a camera's file, and rawpy is not installed.
+    """
+    path = Path(path)
+    sidecar = _geometry(path, options)
+    if sidecar is not None:
+        raw = headerless.read_headerless(path, headerless.read_geometry(sidecar), max_pixels=max_pixels)
+        return raw.replace(white_balance=options.white_balance) if isinstance(options.white_balance, tuple) else raw
+    _check_start(path)
+    return libraw.read_mosaic(path, max_pixels, options.white_balance)
+
+
+def read_developed(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, options: Development = _AS_SHOT
+) -> Picture:
+    """A RAW file as an upright sRGB picture of 16 bits, with its EXIF.
+
+    Bayer mosaics are developed by us, all others (X-Trans, Foveon, linear DNG) by LibRaw, unless ``options.developer``
+    says who.
+
+    Raises:
+        InputError, MissingExtraError: see :func:`read_raw`.
+        UsageError: LibRaw shall develop a headerless file.
+    """
+    path = Path(path)
+    if options.developer == "libraw" and _geometry(path, options) is not None:
+        raise UsageError(f"{path}: LibRaw cannot develop a headerless file: leave --developer away")
+    if options.developer != "libraw":
+        try:
+            return develop(read_raw(path, max_pixels=max_pixels, options=options), options.ev)
+        except libraw.NoBayer:
+            if options.developer == "own":
+                raise
+    _check_start(path)
+    return develop_linear(*libraw.read_linear(path, max_pixels, options.white_balance), options.ev)
+
+
+def _geometry(path: Path, options: Development) -> Path | None:
+    return options.geometry or headerless.sidecar_of(path)
+
+
+def _check_start(path: Path) -> None:
+    """Refuses what is no RAW file at all with a better line than LibRaw has."""
+    try:
+        with open(path, "rb") as file:
+            kind = recognise(file.read(32), path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    if kind not in ("raw", "tiff"):
+        raise InputError(f"{path}: is a {kind.upper()} picture, not a camera RAW file")
