@@ -1,0 +1,1 @@
+"""Noise of cameras in the dark: models, cameras' parameters, and their calibration."""
