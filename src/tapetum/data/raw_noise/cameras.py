@@ -1,8 +1,8 @@
 """What is known about cameras' noise: the five published ones, and cards that ``tapetum raw calibrate`` writes.
 
-Scales are in digital numbers (DN) of the file; the gain K is DN per photo-electron. Source of the five cameras and of the
-law that joins their scales: Wei et al., "A physics-based noise formation model for extreme low-light raw denoising",
-CVPR 2020 (ELD). No torch.
+Scales are in digital numbers (DN) of the file; the gain K is DN per photo-electron. Source of the five cameras and of
+the law that joins their scales: Wei et al., "A physics-based noise formation model for extreme low-light raw
+denoising", CVPR 2020 (ELD). No torch.
 """
 
 from __future__ import annotations

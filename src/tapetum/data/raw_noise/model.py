@@ -40,13 +40,17 @@ GAINS = (0.1, 30.0)
 """Ranges of the published training; a camera's own gains are ignored there."""
 
 _LETTERS = "PpgGru"
+_STREAMS = {"quantisation": 0, "shot": 1, "row": 2, "read": 3}
 _CHUNK = 1 << 15  # values that a processor works on at once: all passes over them find them in the cache
 _EDGE = 2.0**-25  # keeps a uniform number away from 0 and 1, where the quantile may be infinite
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Which kinds of noise there are. ``shot``: "poisson", "gaussian" or None; ``read``: "gaussian", "tukey" or None."""
+    """Which kinds of noise there are.
+
+    ``shot``: "poisson", "gaussian" or None; ``read``: "gaussian", "tukey" or None.
+    """
 
     shot: str | None
     read: str | None
@@ -174,8 +178,6 @@ class PositionDraws:
         origin: row and column of the tile in the whole packed picture.
     """
 
-    _STREAMS = {"quantisation": 0, "shot": 1, "row": 2, "read": 3}
-
     def __init__(self, seed: int | Sequence[int], origin: tuple[int, int] = (0, 0)) -> None:
         self.seed = seed
         self.origin = origin
@@ -199,7 +201,7 @@ class PositionDraws:
         top, left = self.origin
         # rows of the mosaic run over both channels of a packed row, and have one value each
         origin = (2 * top, 0) if kind == "row" else (top, left)
-        return PositionNoise(self.seed, self._STREAMS[kind], origin)
+        return PositionNoise(self.seed, _STREAMS[kind], origin)
 
 
 class GivenDraws:

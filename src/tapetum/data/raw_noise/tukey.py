@@ -20,11 +20,10 @@ def tukey_quantile(probability: Tensor, shape: Tensor | float) -> Tensor:
         shape: lambda, a number or a tensor that broadcasts.
     """
     low, high = torch.log(probability), torch.log1p(-probability)
-    if not isinstance(shape, Tensor):
+    if isinstance(shape, (int, float)):
         if shape == 0:
             return low - high
         return (torch.expm1(low * shape) - torch.expm1(high * shape)) / shape
-    shape = shape.to(low)
     safe = torch.where(shape == 0, torch.ones_like(shape), shape)
     curved = (torch.expm1(low * safe) - torch.expm1(high * safe)) / safe
     return torch.where(shape == 0, low - high, curved)
