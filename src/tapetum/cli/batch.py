@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from tapetum.cli.console import printable
 from tapetum.errors import InputError, UsageError
-from tapetum.imaging.formats import WRITTEN, is_picture, output_suffix, written_format
+from tapetum.imaging.formats import WRITTEN, is_picture, is_raw, output_suffix, written_format
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ def place(source: Path, below: Path, out: str | None, naming: Naming, single: bo
     if out is None:
         return naming.job(source, source.parent, naming.suffix)
     path = Path(out)
-    if is_folder(path) or out.endswith(("/", os.sep)) or not ((path.suffix and single) or is_picture(path)):
+    if (
+        is_folder(path)
+        or out.endswith(("/", os.sep))
+        or not ((path.suffix and single) or is_picture(path) or written_format(path.suffix))
+    ):
         if is_file(path):
             raise UsageError(f"-o {printable(out)} is a file, but the results need a folder")
         return naming.job(source, path / below, "")
@@ -186,7 +192,8 @@ def checked(found: Iterator[tuple[Path, Path]], otherwise: str) -> Iterator[tupl
 
 
 def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterator[tuple[Path, Path]]:
-    """Pictures (by their ending) in a folder. Follows links, but enters each real folder once, so loops end."""
+    """Pictures (by their ending) in a folder; a camera's RAW file only where its picture is not beside it, since both
+    would become the same result. Follows links, but enters each real folder once, so loops end."""
     entered = {os.path.realpath(top)}
     own = None if out is None else os.path.realpath(out)
     for folder, subfolders, names in os.walk(top, followlinks=True):
@@ -198,10 +205,18 @@ def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterato
                 entered.add(real)
                 kept.append(name)
         subfolders[:] = kept
+        pictures = {Path(name).stem for name in names if is_picture(name)}
         for name in sorted(names):
             path = here / name
-            if is_picture(path) and not name.startswith(".") and not is_own(path, naming, out):
+            wanted = is_picture(name) or (is_raw(name) and path.stem not in pictures and reads_raw())
+            if wanted and not name.startswith(".") and not is_own(path, naming, out):
                 yield path, here.relative_to(top)
+
+
+@cache
+def reads_raw() -> bool:
+    """Whether camera RAW files can be read here. Where not, they are passed over in folders as other files are."""
+    return find_spec("rawpy") is not None
 
 
 def is_own(path: Path, naming: Naming, out: str | None) -> bool:

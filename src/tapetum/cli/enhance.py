@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tapetum.cli import options
+from tapetum.cli import developing, options
 from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
 from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tapetum.cli.batch import Job
     from tapetum.enhancer import Enhancer
     from tapetum.imaging import Picture
+    from tapetum.imaging.raw.options import Development
     from tapetum.methods.contract import OnStep
 
 
@@ -35,6 +36,7 @@ class Format(str, Enum):
     png = "png"
     tif = "tif"
     webp = "webp"
+    dng = "dng"
 
 
 def enhance(
@@ -81,6 +83,11 @@ def enhance(
     iterations: options.Iterations = None,
     task: options.Task = None,
     samples: options.Samples = None,
+    ev: developing.Ev = None,
+    ratio: developing.Ratio = None,
+    white_balance: developing.WhiteBalance = "camera",
+    developer: developing.Developer = "auto",
+    geometry: developing.GeometryFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all pictures.")] = False,
 ) -> None:
     """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was.
@@ -90,6 +97,7 @@ def enhance(
     """
     from tapetum.cli.batch import Naming, plan
     from tapetum.imaging import MAX_PIXELS
+    from tapetum.imaging.raw.options import development
 
     if not suffix or "/" in suffix or "\\" in suffix:
         raise UsageError(f"--suffix {suffix!r}: give some characters without a folder separator, such as -enhanced")
@@ -104,6 +112,7 @@ def enhance(
         task=task,
         samples=samples,
     )
+    reading = Reading(max_pixels or MAX_PIXELS, development(ev, ratio, white_balance, developer, geometry))
     naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
     jobs, unusable = plan(inputs, output, naming, recursive)
     summary = Summary()
@@ -118,7 +127,6 @@ def enhance(
             uncompared.append(job)
         else:
             summary.add(job, "skipped")
-    pixels = max_pixels or MAX_PIXELS
     begin = time.perf_counter()
     with warnings_as_lines():
         if todo:
@@ -126,10 +134,15 @@ def enhance(
             summary.engine, summary.options = enhancer.engine.name, enhancer.options
             in_steps = enhancer.engine.properties.iterative
             run(
-                "enhancing", todo, lambda job, step: do(job, enhancer, pixels, quality, step), summary, "done", in_steps
+                "enhancing",
+                todo,
+                lambda job, step: do(job, enhancer, reading, quality, step),
+                summary,
+                "done",
+                in_steps,
             )
         if uncompared and not summary.stopped:
-            run("comparing", uncompared, lambda job, _: compare_finished(job, pixels), summary, "skipped")
+            run("comparing", uncompared, lambda job, _: compare_finished(job, reading), summary, "skipped")
     summary.seconds = time.perf_counter() - begin
     if as_json:
         print_json(summary.as_dict())
@@ -215,11 +228,28 @@ def run_one(job: Job, work: Callable[[Job], None], summary: Summary, status: str
         summary.add(job, status, time.perf_counter() - begin)
 
 
-def do(job: Job, enhancer: Enhancer, max_pixels: int, quality: int | None, on_step: OnStep) -> None:
-    from tapetum.errors import InputError
-    from tapetum.imaging import read_picture, write_picture
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are read: how large they may be, and how camera RAW files are developed."""
 
-    picture = read_picture(job.source, max_pixels=max_pixels)
+    max_pixels: int
+    development: Development
+
+    def picture(self, path: Path) -> Picture:
+        from tapetum.errors import InputError
+        from tapetum.imaging import read_picture
+
+        picture = read_picture(path, max_pixels=self.max_pixels, development=self.development)
+        if self.development.ev != 0 and picture.format != "raw":
+            raise InputError(f"{path}: --ev and --ratio are for camera RAW files, and this is none")
+        return picture
+
+
+def do(job: Job, enhancer: Enhancer, reading: Reading, quality: int | None, on_step: OnStep) -> None:
+    from tapetum.errors import InputError
+    from tapetum.imaging import write_picture
+
+    picture = reading.picture(job.source)
     try:
         draws = enhancer.samples(picture, on_step=on_step)
         enhanced = next(draws) if not job.samples else write_samples(job, draws, quality)
@@ -258,12 +288,12 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
 
 
-def compare_finished(job: Job, max_pixels: int) -> None:
+def compare_finished(job: Job, reading: Reading) -> None:
     """The before/after picture of an output that an earlier run has written."""
     from tapetum.errors import InputError
     from tapetum.imaging import read_picture
 
-    before, after = (read_picture(path, max_pixels=max_pixels) for path in (job.source, job.output))
+    before, after = reading.picture(job.source), read_picture(job.output, max_pixels=reading.max_pixels)
     if before.pixels.shape[:2] != after.pixels.shape[:2]:
         raise InputError(f"{job.output}: has not the size of {job.source}: --overwrite makes it anew")
     assert job.comparison
