@@ -24,6 +24,8 @@ from tapetum.methods.registry import HOMES, get_method
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tapetum.imaging.raw import RawPicture
+
 log = logging.getLogger(__name__)
 
 LARGEST_TILE = 640 * 640  # packed pixels, where a tile is exact: larger ones are no faster
@@ -132,6 +134,25 @@ class RawEnhancer:
                     on_step(number, iterations + 1)
         return clean[0].numpy()
 
+    def picture(
+        self,
+        raw: RawPicture,
+        ratio: float,
+        gain: float,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> RawPicture:
+        """A longer exposure of a RAW picture, in 16 bits from black 0 to white 65535; all else stays.
+
+        Args:
+            ratio: how much longer, at least 1.
+            gain: K of the camera at the picture's ISO, in DN **of the file** per photo-electron (:func:`find_gain`).
+
+        Raises:
+            UsageError, InputError: see :meth:`__call__`.
+        """
+        counted = gain_for(gain, sum(raw.black) / 4, raw.white)
+        return raw.with_packed(self(raw.packed(), ratio, counted, on_step))
+
     def _predict(self, network_input: np.ndarray) -> np.ndarray:
         """One call on a whole picture, ``(C, h, w) -> (4, h, w)``."""
         while True:
@@ -199,6 +220,32 @@ def gain_for(gain: float, black: float, white: float) -> float:
     if not white > black:
         raise InputError(f"black level {black:g} is not below white level {white:g}")
     return gain if white == FULL_SCALE else gain * SATURATION / (white - black)
+
+
+def find_gain(raw: RawPicture, camera: str | Path | None = None, iso: float | None = None) -> float:
+    """K of a picture's camera at its ISO speed, DN of the file per photo-electron.
+
+    Args:
+        camera: name of a known camera, or a card of ``tapetum raw calibrate``; None: the one that the file names.
+        iso: None: the one that the file names.
+
+    Raises:
+        UsageError: no such camera. InputError: the file does not say, or its camera is not known.
+    """
+    from tapetum.data.raw_noise.cameras import camera_of_model, get_camera, published_cameras
+
+    speed = raw.shot.iso if iso is None else iso
+    if speed is None:
+        raise InputError("it does not say its ISO speed: give the gain by --gain K")
+    if camera is not None:
+        return get_camera(camera).gain_at(speed)
+    known = camera_of_model(raw.shot.model)
+    if known is None:
+        raise InputError(
+            f"the gain of its camera ({raw.shot.model or 'unnamed'}) is not known: give --camera NAME (one of "
+            f"{', '.join(published_cameras())}), a card that 'tapetum raw calibrate' wrote, or --gain K"
+        )
+    return known.gain_at(speed)
 
 
 def _load(model: str, weights: str | Path | None) -> nn.Module:

@@ -378,6 +378,7 @@ def test_kl_by_hand() -> None:
 
 def test_blind_prediction_for_validation() -> None:
     network, objective, batch = seeded(), ExposureObjective(iterations=1), batch_of(1)
+    assert objective.predict(network, batch_of(1, 7, 9)).shape == (1, 4, 7, 9)
     with torch.no_grad():
         found = objective.predict(network, {key: batch[key] for key in ("low", "ratio", "gain")})
         assert torch.equal(found, network(batch["low"], ratio=100.5, gain=1.0, iterations=1))

@@ -23,6 +23,7 @@ from tapetum.methods.registry import get_method, make_config
 from tapetum.metrics.gt_mean import gt_mean_mean
 from tapetum.metrics.pictures import as_uint8
 from tapetum.metrics.psnr import psnr_rgb_uint8
+from tapetum.training.raw_validation import examine_raw
 from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
 from tapetum.weights.loading import inspect as inspect_weights
@@ -65,8 +66,10 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimiser = self.recipe.optimiser
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser.name]
+        # an objective may have something to learn, too
+        parameters = [*self.network.parameters(), *getattr(self.objective, "parameters", tuple)()]
         return kind(
-            [parameter for parameter in self.network.parameters() if parameter.requires_grad],
+            [parameter for parameter in parameters if parameter.requires_grad],
             lr=optimiser.rate,
             betas=optimiser.betas,
             weight_decay=optimiser.weight_decay,
@@ -86,7 +89,8 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         if self.recipe.run.channels_last:
-            batch = {k: v.contiguous(memory_format=torch.channels_last) for k, v in batch.items()}
+            wanted = torch.channels_last
+            batch = {k: v.contiguous(memory_format=wanted) if v.ndim == 4 else v for k, v in batch.items()}
         if self.recipe.data.mixup:
             # a generator of its own for every step, so that a resumed training mixes as it would have
             generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + self.global_step)
@@ -119,11 +123,16 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         source, name, target = batch["source"][0], batch["name"][0], batch.get("target")
+        raw = cast("Properties", self.network.properties).domain == "raw"
         with torch.autocast(batch["low"].device.type, enabled=False):
-            enhanced, measures, pictures = self._examined(batch["low"], target)
-        if target is not None:
-            height, width = enhanced.shape[:2]
-            measures = {**scores(enhanced, as_image(target)[:height, :width]), **measures}
+            if raw:
+                measures, shown = examine_raw(self.objective, self.network, batch)
+            else:
+                enhanced, measures, pictures = self._examined(batch["low"], target)
+                shown = [as_image(batch["low"]), enhanced, *([] if target is None else [as_image(target)]), *pictures]
+        if target is not None and not raw:
+            height, width = shown[1].shape[:2]
+            measures = {**scores(shown[1], as_image(target)[:height, :width]), **measures}
         for key, value in measures.items():
             self._scores[f"val/{source}/{key}"].append(value)
         index = self._shown[source]
@@ -131,7 +140,6 @@ class TrainingModule(pl.LightningModule):
         if self.global_rank == 0 and index < self.recipe.run.samples and not self.trainer.sanity_checking:
             path = self.folder / "samples" / f"{source}-{Path(name).name}-{self.global_step:07d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            shown = [as_image(batch["low"]), enhanced, *([] if target is None else [as_image(target)]), *pictures]
             write_picture(Picture(as_uint8(side_by_side(shown))), path, quality=88)
 
     def _examined(

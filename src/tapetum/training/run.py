@@ -167,7 +167,8 @@ def save_best(network: torch.nn.Module, folder: Path, facts: dict[str, Any]) -> 
         return
     checkpoint = torch.load(file, map_location="cpu", weights_only=False)  # our own file, of this folder
     prefix = "network."
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()})
+    state = checkpoint["state_dict"]  # also what an objective has learned
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     monitored = next(c for c in checkpoint["callbacks"].values() if c.get("monitor") == MONITOR)
     facts = {**facts, "steps": checkpoint["global_step"], "validation": {MONITOR: float(monitored["current_score"])}}
     save_model(network, folder / BEST_WEIGHTS, facts)

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum import losses
@@ -95,8 +96,13 @@ class ExposureObjective(nn.Module):
         return {"loss": self.total(pixel, auxiliary), **parts}
 
     def predict(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """What the network makes of "low", "ratio" and "gain", blind and without chance: ``(B, 4, H, W)``."""
-        return network(batch["low"], ratio=batch["ratio"], gain=batch["gain"], iterations=self.iterations)
+        """What the network makes of "low", "ratio" and "gain", blind and without chance: ``(B, 4, H, W)``, any size."""
+        low = batch["low"]
+        height, width = low.shape[2:]
+        multiple = cast("Backbone", network).properties.size_multiple
+        padded = F.pad(low, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        enhanced = network(padded, ratio=batch["ratio"], gain=batch["gain"], iterations=self.iterations)
+        return enhanced[..., :height, :width]
 
     def step_losses(self, steps: list[Step], target: Tensor) -> tuple[Tensor, Tensor]:
         """Pixel losses and auxiliary losses, ``(n + 1,)`` each; these are 0 without the adaptive layer."""
