@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,90 @@ def doubler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "doubler.onnx"
     onnx.save(model, path)
     return path
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A method that works in steps from noise: the name under which it is registered, a file of weights, a network."""
+
+    name: str
+    weights: Path
+    network: Any
+
+
+@pytest.fixture
+def sampled(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Sampled:
+    """A small method with options, registered for the time of a test as "sampled".
+
+    Each step blurs what there is and draws it to the picture; each but the first adds noise of its own, scaled by eta.
+    It sees 8 * steps + 8 pixels far, which it declares for the 4 steps of its default.
+    """
+    torch = pytest.importorskip("torch")
+    from torch.nn import functional
+
+    from tapetum.methods import registry
+    from tapetum.methods.contract import SAMPLES, SEED, Method, Option, Properties
+    from tapetum.weights.loading import save_model
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 3
+
+    class Network(torch.nn.Module):
+        def __init__(self, config: Config) -> None:
+            super().__init__()
+            self.config = config
+            self.properties = Properties(
+                size_multiple=16,
+                minimum_size=16,
+                receptive_field=40,
+                options=(
+                    Option("steps", 4, "steps of the sampler", 1, 50),
+                    Option("eta", 0.0, "noise that each step adds", 0, 1),
+                    Option("temperature", 1.0, "how far samples differ", 0),
+                    SEED,
+                    SAMPLES,
+                ),
+                noise_scale=8,
+                iterative=True,
+                no_onnx="it is sampled in a loop",
+                bytes_per_pixel=200,
+            )
+            self.gain = torch.nn.Parameter(torch.full((config.width,), 2.0))
+
+        def noise_channels(self, *, steps: int = 4, eta: float = 0.0, temperature: float = 1.0) -> int:
+            return 0 if temperature == 0 else 3 if eta == 0 else 3 * steps
+
+        def forward(self, low, *, noise=None, on_step=None, steps=4, eta=0.0, temperature=1.0):
+            channels = self.noise_channels(steps=steps, eta=eta, temperature=temperature)
+            size = (low.shape[0], channels, low.shape[2] // 8, low.shape[3] // 8)
+            if noise is None:
+                noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
+            assert noise.shape == size, "the noise that was asked for"
+            small = functional.avg_pool2d(low, 8)
+            draws = noise.split(3, 1) if channels else (torch.zeros_like(small),)
+            state = draws[0] * temperature
+            for step in range(steps):
+                # at the edges as inside of the picture: a tile's edge is far enough from what is kept of it
+                padded = functional.pad(state, (1, 1, 1, 1), mode="replicate")
+                state = 0.9 * functional.avg_pool2d(padded, 3, 1) + 0.1 * small
+                if eta and step:
+                    state = state + eta * temperature * draws[step]
+                if on_step is not None:
+                    on_step(step + 1, steps)
+            large = functional.interpolate(state, scale_factor=8, mode="nearest")
+            return low * self.gain[:, None, None] + 0.5 * large
+
+    def recognise(state):
+        return Config() if list(state) == ["gain"] else None
+
+    method = Method("sampled", "A method of the tests", Network, Config, {"only": Config()}, recognise)
+    monkeypatch.setitem(registry.HOMES, "sampled", "tapetum_test_sampled:METHOD")
+    monkeypatch.setitem(sys.modules, "tapetum_test_sampled", SimpleNamespace(METHOD=method))
+    network = Network(Config()).eval()
+    path = tmp_path_factory.mktemp("sampled") / "sampled.safetensors"
+    save_model(network, path, {})
+    return Sampled("sampled", path, network)
 
 
 @pytest.fixture(scope="session")

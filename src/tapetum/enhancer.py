@@ -144,19 +144,20 @@ class Enhancer:
             yield rewrap([self._enhance(each, sample, on_step) for each in pixels])
 
     def predict(self, low: np.ndarray) -> np.ndarray:
-        """One run of the bare network with these options, the mean of the samples; for protocols that pad and round
-        themselves.
+        """One run of the bare network with these options, for protocols that pad, clamp and round themselves.
 
         Args:
             low: ``(N, 3, H, W)`` float32 in 0..1, H and W as ``engine.properties`` asks for.
 
         Returns:
-            the same shape, not clamped.
+            the same shape, not clamped. With several samples the mean of each one clamped, as in a file.
         """
-        mean = np.zeros(low.shape, np.float32)
+        if self._samples == 1:
+            return self.engine.run(low, None, self._extras(0, 0, 0, low))
+        total = np.zeros(low.shape, np.float32)
         for sample in range(self._samples):
-            mean += self.engine.run(low, None, self._extras(sample, 0, 0, low)) / np.float32(self._samples)
-        return mean
+            total += np.clip(self.engine.run(low, None, self._extras(sample, 0, 0, low)), 0, 1)
+        return total / np.float32(self._samples)
 
     @property
     def _samples(self) -> int:

@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from tapetum.data.layouts import read_picture_file
 from tapetum.data.pairs import pairs_of_folders
-from tapetum.engines.onnx import OnnxEngine
+from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation.protocols import get_protocol
-from tapetum.evaluation.run import HIGHEST_DB, by_engine, measure_pairs, stored
+from tapetum.evaluation.run import HIGHEST_DB, by_enhancer, measure_pairs, stored
 
 CORRECTION = "gt_mean_gray601_rgb"
 
@@ -39,7 +39,7 @@ def measured(folders, predict, protocol="strict", **options):
 
 
 def test_psnr_is_that_of_scikit_image(folders, doubler, dark):
-    rows = measured(folders, by_engine(OnnxEngine(doubler), get_protocol("strict")))
+    rows = measured(folders, by_enhancer(Enhancer(doubler), get_protocol("strict")))
     assert [row.name for row in rows] == ["a", "b"]
     enhanced = np.minimum(dark.astype(int) * 2, 255).astype(np.uint8)
     for row in rows:
@@ -50,7 +50,7 @@ def test_psnr_is_that_of_scikit_image(folders, doubler, dark):
 
 
 def test_gt_mean_forgives_a_wrong_brightness_and_nothing_else(folders, doubler):
-    a, b = measured(folders, by_engine(OnnxEngine(doubler), get_protocol("strict")))
+    a, b = measured(folders, by_enhancer(Enhancer(doubler), get_protocol("strict")))
     gain = {row.name: row.values[f"psnr_rgb_uint8/{CORRECTION}"] - row.values["psnr_rgb_uint8"] for row in (a, b)}
     assert abs(gain["a"]) < 0.5, "its brightness was right"
     assert gain["b"] > 10
@@ -58,7 +58,7 @@ def test_gt_mean_forgives_a_wrong_brightness_and_nothing_else(folders, doubler):
 
 def test_both_protocols_name_their_measures(folders, doubler):
     for name in ("strict", "retinexformer_test_script"):
-        (row, _) = measured(folders, by_engine(OnnxEngine(doubler), get_protocol(name)), name)
+        (row, _) = measured(folders, by_enhancer(Enhancer(doubler), get_protocol(name)), name)
         measures = get_protocol(name).metrics
         assert list(row.values) == [*measures, *(f"{measure}/{CORRECTION}" for measure in measures)]
 
@@ -74,7 +74,7 @@ def test_pictures_too_small_for_ssim_are_refused(tmp_path, doubler):
     for side in ("low", "target"):
         (tmp_path / side).mkdir()
         Image.fromarray(np.zeros((8, 40, 3), np.uint8)).save(tmp_path / side / "tiny.png")
-    predict = by_engine(OnnxEngine(doubler), get_protocol("strict"))
+    predict = by_enhancer(Enhancer(doubler), get_protocol("strict"))
     with pytest.raises(InputError, match=r"tiny\.png: SSIM needs pictures of at least 11 x 11"):
         measured((tmp_path / "low", tmp_path / "target"), predict)
 
@@ -82,7 +82,7 @@ def test_pictures_too_small_for_ssim_are_refused(tmp_path, doubler):
 def test_rows_come_one_at_a_time(folders, doubler):
     """A picture that cannot be read is met only when it is its turn: nothing is read ahead or kept."""
     (folders[0] / "b.png").write_bytes(b"")
-    predict = by_engine(OnnxEngine(doubler), get_protocol("strict"))
+    predict = by_enhancer(Enhancer(doubler), get_protocol("strict"))
     pairs = pairs_of_folders(*folders)
     rows = measure_pairs("m", "s", pairs, predict, get_protocol("strict"), read_picture_file, CORRECTION)
     assert next(rows).name == "a"
@@ -91,7 +91,7 @@ def test_rows_come_one_at_a_time(folders, doubler):
 
 
 def test_before_after_target_pictures(folders, doubler, tmp_path):
-    predict = by_engine(OnnxEngine(doubler), get_protocol("strict"))
+    predict = by_enhancer(Enhancer(doubler), get_protocol("strict"))
     measured(folders, predict, pictures=tmp_path / "looks")
     with Image.open(tmp_path / "looks" / "m-s-a.jpg") as image:
         assert image.width > 3 * 64

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tapetum.cli import options
 from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
 from tapetum.cli.measuring import check_folders, check_one_model, named
 from tapetum.errors import UsageError
@@ -50,6 +51,15 @@ def evaluate(
         str, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")
     ] = "gt_mean_gray601_rgb",
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda ...")] = "auto",
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    eta: options.Eta = None,
+    sampler: options.Sampler = None,
+    spacing: options.Spacing = None,
+    temperature: options.Temperature = None,
+    iterations: options.Iterations = None,
+    task: options.Task = None,
+    samples: options.Samples = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first pictures of each split.")
     ] = None,
@@ -67,9 +77,20 @@ def evaluate(
     if data is None and (split or layout):
         raise UsageError("--split and --layout belong to --data")
     models = list(dict.fromkeys(model or ["default"]))
-    check_one_model(models, weights)
-    if predictions is not None and (model or weights or keep or self_ensemble):
-        raise UsageError("--predictions takes the place of --model, --weights, --self-ensemble and --keep")
+    chosen_options = options.given(
+        steps=steps,
+        seed=seed,
+        eta=eta,
+        sampler=sampler,
+        spacing=spacing,
+        temperature=temperature,
+        iterations=iterations,
+        task=task,
+        samples=samples,
+    )
+    check_one_model(models, weights, chosen_options)
+    if predictions is not None and (model or weights or keep or self_ensemble or chosen_options):
+        raise UsageError("--predictions takes the place of --model, its options, --weights, --self-ensemble and --keep")
 
     check_folders(csv, json)
 
@@ -80,11 +101,11 @@ def evaluate(
     chosen = replace(get_protocol(protocol), self_ensemble=self_ensemble)
     rows: list[Row] = []
     if keep is not None:
-        for name, enhancer in enhancers(models, weights, device):
+        for name, enhancer in enhancers(models, weights, device, chosen_options):
             rows += keep_rows(name, enhancer, keep, limit, pictures)
     else:
         splits = {name: pairs[:limit] for name, pairs in find(data, split, layout, low, target).items()}
-        for name, predictor, timed in predictors(models, weights, predictions, device, chosen):
+        for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             for part, pairs in splits.items():
                 measured = measure(name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures)
                 rows += watched(measured, f"{name} {part}", len(pairs))
@@ -109,25 +130,32 @@ def find(
     return {"test": get_layout(layout).pairs(data, "test")}
 
 
-def enhancers(models: list[str], weights: Path | None, device: str) -> Iterator[tuple[str, Enhancer]]:
+def enhancers(
+    models: list[str], weights: Path | None, device: str, chosen: dict[str, Any]
+) -> Iterator[tuple[str, Enhancer]]:
     """Each model with the name that the table gives it, made when it is its turn."""
     from tapetum.enhancer import Enhancer
 
     for model in models:
-        yield named(model, weights), Enhancer(model, device, weights=weights)
+        yield named(model, weights, chosen), Enhancer(model, device, weights=weights, **chosen)
 
 
 def predictors(
-    models: list[str], weights: Path | None, predictions: Path | None, device: str, protocol: Protocol
+    models: list[str],
+    weights: Path | None,
+    predictions: Path | None,
+    device: str,
+    protocol: Protocol,
+    chosen: dict[str, Any],
 ) -> Iterator[tuple[str, Callable[[list[Pair]], Predict], bool]]:
     """Name, predictor for a list of pairs, and whether its time means anything."""
-    from tapetum.evaluation.run import by_engine, stored
+    from tapetum.evaluation.run import by_enhancer, stored
 
     if predictions is not None:
         yield predictions.resolve().name, partial(stored, predictions), False
         return
-    for name, enhancer in enhancers(models, weights, device):
-        predict = by_engine(enhancer.engine, protocol)
+    for name, enhancer in enhancers(models, weights, device, chosen):
+        predict = by_enhancer(enhancer, protocol)
         yield name, lambda pairs, predict=predict: predict, True
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from tapetum.cli import options
 from tapetum.cli.console import printable
 from tapetum.errors import UsageError
 
 
-def check_one_model(models: Sequence[str], weights: Path | None) -> None:
-    if weights is not None and len(models) > 1:
-        raise UsageError("--weights fits one --model")
+def check_one_model(models: Sequence[str], weights: Path | None, chosen: dict[str, Any] | None = None) -> None:
+    fitted = [*(["weights"] if weights is not None else []), *(chosen or {})]
+    if fitted and len(models) > 1:
+        raise UsageError(f"--{fitted[0]} fits one --model")
 
 
 def check_folders(*files: Path | None) -> None:
@@ -21,7 +24,7 @@ def check_folders(*files: Path | None) -> None:
             raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
 
 
-def named(model: str, weights: Path | None) -> str:
-    """The name that the table gives a model."""
+def named(model: str, weights: Path | None, chosen: dict[str, Any] | None = None) -> str:
+    """The name that the table gives a model: ``lightendiffusion:best:steps=5``."""
     name = Path(model).stem if model.lower().endswith(".onnx") else model
-    return f"{name}:{weights.stem}" if weights else name
+    return ":".join(filter(None, (name, weights.stem if weights else "", options.text(chosen or {}))))

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tapetum.cli.console import DONE, print_json, print_table
+from tapetum.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Say what this one leaves to its user.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """List the models: bundled weights, and the methods to train or to load weights into."""
-    rows = list_rows()
+    rows = list_rows(name)
     if as_json:
         print_json({"models": rows})
-    else:
+    elif name is None:
         show(rows)
+    else:
+        show_options(*rows)
     raise typer.Exit(DONE)
 
 
-def list_rows() -> list[dict[str, Any]]:
-    """One entry per name; the parameters of a method are those of its default configuration, and known only where torch
-    is installed."""
+def list_rows(only: str | None = None) -> list[dict[str, Any]]:
+    """One entry per name, or the one of a name. Parameters and options of a method are those of its default
+    configuration, and known only where torch is installed; bundled weights in ONNX have no options.
+
+    Raises:
+        UsageError: no such name.
+    """
     from tapetum.methods.registry import HOMES
     from tapetum.weights.registry import NAMED_WEIGHTS
 
+    if only is not None and only not in (*NAMED_WEIGHTS, *HOMES):
+        raise UsageError(f"unknown model {only!r}: choose from {', '.join((*NAMED_WEIGHTS, *HOMES))}")
     bundled = [
         {
             "name": entry.name,
@@ -35,13 +51,25 @@ def list_rows() -> list[dict[str, Any]]:
             "parameters": count_stored(entry.path),
             "licence": entry.licence,
             "weights": str(entry.onnx),
+            "options": [],
         }
         for entry in NAMED_WEIGHTS.values()
+        if only in (None, entry.name)
     ]
-    methods = [
-        {"name": name, "method": name, "parameters": count_parameters(name), "licence": None, "weights": None}
-        for name in HOMES
-    ]
+    methods = []
+    for name in HOMES:
+        if only in (None, name):
+            network = make(name)
+            methods.append(
+                {
+                    "name": name,
+                    "method": name,
+                    "parameters": network and sum(parameter.numel() for parameter in network.parameters()),
+                    "licence": None,
+                    "weights": None,
+                    "options": network and options_of(network),
+                }
+            )
     return bundled + methods
 
 
@@ -52,24 +80,45 @@ def count_stored(path: Path) -> int:
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
-def count_parameters(name: str) -> int | None:
-    from tapetum.errors import MissingExtraError
+def make(name: str) -> nn.Module | None:
+    """A method's default network, without values in its tensors; None where torch is not installed."""
     from tapetum.methods.registry import create_model
 
     try:
-        return sum(parameter.numel() for parameter in create_model(name).parameters())
-    except MissingExtraError:
+        import torch
+
+        with torch.device("meta"):
+            return create_model(name)
+    except (ModuleNotFoundError, MissingExtraError):
         return None
+
+
+def options_of(network: Any) -> list[dict[str, Any]]:
+    return [{**asdict(option), "allowed": option.allowed} for option in network.properties.options]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table("name", "method", "parameters", "licence", "weights", box=None, pad_edge=False)
+    table = Table("name", "method", "parameters", "licence", "options", "weights", box=None, pad_edge=False)
     table.columns[2].justify = "right"
-    table.columns[4].overflow = "fold"
+    table.columns[5].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
         weights = row["weights"] or "none bundled: train it, or give --weights"
-        table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", weights)
+        options = ", ".join(option["name"] for option in row["options"] or ()) or "-"
+        table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", options, weights)
+    print_table(table)
+
+
+def show_options(row: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    if not row["options"]:
+        known = row["options"] is not None
+        typer.echo(f"{row['name']}: {'no options' if known else 'its options are known where torch is installed'}")
+        return
+    table = Table("option", "default", "allowed", "", box=None, pad_edge=False)
+    for option in row["options"]:
+        table.add_row(f"--{option['name']}", str(option["default"]), option["allowed"], option["help"])
     print_table(table)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tapetum import metrics
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import list_pictures, load_rgb
-from tapetum.engines import Engine
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError, os_reason
 from tapetum.evaluation.protocols import Protocol
@@ -31,10 +30,10 @@ HIGHEST_DB = 100.0
 KEEP = "psnr_keep"
 
 
-def by_engine(engine: Engine, protocol: Protocol) -> Predict:
-    """Predictions of a network; the protocol pads, splits and clamps."""
+def by_enhancer(enhancer: Enhancer, protocol: Protocol) -> Predict:
+    """Predictions of an enhancer's network with its options; the protocol pads, splits and clamps."""
     plain = dataclasses.replace(protocol, gt_mean=None)
-    return lambda pair, low: plain.restore(engine.run, low, engine.properties.size_multiple)
+    return lambda pair, low: plain.restore(enhancer.predict, low, enhancer.engine.properties.size_multiple)
 
 
 def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:

@@ -137,15 +137,11 @@ class Properties:
     noise_scale: int | None = None
     iterative: bool = False
     no_onnx: str | None = None
-    deterministic: bool = True
-    default_steps: int | None = None
     bytes_per_pixel: int = 1000
 
     def __post_init__(self) -> None:
         if self.noise_scale and self.size_multiple % self.noise_scale:
-            raise ValueError(
-                f"tiles lie on multiples of {self.size_multiple}, noise on multiples of {self.noise_scale}"
-            )
+            raise ValueError(f"size_multiple {self.size_multiple} is no multiple of noise_scale {self.noise_scale}")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
