@@ -19,7 +19,7 @@ from tapetum.enhancer import MEMORY_SHARE, SMALLEST_TILE, parse_memory
 from tapetum.errors import InputError, UsageError, require
 from tapetum.imaging.tiles import Grid, cut, pieces, plan
 from tapetum.methods.contract import choose
-from tapetum.methods.registry import HOMES, get_method
+from tapetum.methods.registry import RAW_METHODS, get_method
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,7 +75,7 @@ class RawEnhancer:
 
         network = _load(model, weights) if isinstance(model, str) else model
         if not isinstance(network, Backbone):
-            raise UsageError(f"{model}: no RAW method; give it developed pictures")
+            raise UsageError(f"{type(network).__name__} is no network of a RAW method")
         self.options = choose(network.properties.options, options, "exposurediffusion")
         self._config = network.config
         self._memory = None if memory is None else parse_memory(memory)
@@ -113,6 +113,8 @@ class RawEnhancer:
             raise UsageError(f"a packed mosaic has the shape (4, height, width), got {packed.shape}")
         if not np.isfinite(packed).all():
             raise InputError("the mosaic holds values that are no numbers (NaN or infinite)")
+        if abs(ratio - round(ratio)) < 1e-6 * ratio:
+            ratio = round(ratio)  # the process cuts off what is behind the point: 99.9999999 is 100
         seed, iterations = self.options["seed"], self.options["iterations"]
         streams = iter(range(iterations))
 
@@ -234,25 +236,23 @@ def find_gain(raw: RawPicture, camera: str | Path | None = None, iso: float | No
     """
     from tapetum.data.raw_noise.cameras import camera_of_model, get_camera, published_cameras
 
-    speed = raw.shot.iso if iso is None else iso
-    if speed is None:
-        raise InputError("it does not say its ISO speed: give the gain by --gain K")
-    if camera is not None:
-        return get_camera(camera).gain_at(speed)
-    known = camera_of_model(raw.shot.model)
+    known = camera_of_model(raw.shot.model) if camera is None else get_camera(camera)
     if known is None:
         raise InputError(
             f"the gain of its camera ({raw.shot.model or 'unnamed'}) is not known: give --camera NAME (one of "
             f"{', '.join(published_cameras())}), a card that 'tapetum raw calibrate' wrote, or --gain K"
         )
+    speed = raw.shot.iso if iso is None else iso
+    if speed is None:
+        raise InputError("it does not say its ISO speed: give the gain by --gain K")
     return known.gain_at(speed)
 
 
 def _load(model: str, weights: str | Path | None) -> nn.Module:
     from tapetum.weights.loading import load_model
 
-    if model not in HOMES:
-        raise UsageError(f"unknown RAW method {model!r}: there is exposurediffusion")
+    if model not in RAW_METHODS:
+        raise UsageError(f"{model!r} is no RAW method: choose from {', '.join(RAW_METHODS)}")
     get_method(model)
     if weights is None:
         raise UsageError(f"{model} is a method without bundled weights: give a file of weights (--weights FILE)")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tapetum.errors import UsageError
 from tapetum.evaluation.protocols import pad_bottom_right
 from tapetum.methods.contract import Method, Properties
-from tapetum.methods.registry import get_method, list_methods, make_config
+from tapetum.methods.registry import RAW_METHODS, get_method, list_methods, make_config
 
 # Parameters that a picture's way through the network has no use for, by method
 IDLE = {
@@ -77,6 +77,7 @@ def test_declares_itself(method: Method) -> None:
     assert all(isinstance(config, method.config) for config in method.configs.values())
     assert dataclasses.is_dataclass(method.config)
     assert hash(network.config) is not None  # frozen
+    assert (properties.domain == "raw") == (method.name in RAW_METHODS)
     with pytest.raises(UsageError, match="unknown config field 'nonsense'"):
         make_config(method, {"nonsense": 1})
 

@@ -457,7 +457,7 @@ def test_enhancer_says_what_is_wrong() -> None:
         enhancer(taken(8, 8), -3, 1.0)
     with pytest.raises(UsageError, match="give a file of weights"):
         RawEnhancer("exposurediffusion")
-    with pytest.raises(UsageError, match="no RAW method"):
+    with pytest.raises(UsageError, match="Identity is no network of a RAW method"):
         RawEnhancer(torch.nn.Identity())
 
 

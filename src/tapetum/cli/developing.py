@@ -25,3 +25,12 @@ GeometryFile = Annotated[
     Path | None,
     typer.Option("--geometry", metavar="FILE", help="RAW: JSON or YAML that says what headerless files hold."),
 ]
+Camera = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="RAW methods: the camera whose gain counts photons, or a card. Default: the file's own."
+    ),
+]
+Gain = Annotated[
+    float | None, typer.Option(metavar="K", help="RAW methods: the gain itself, in digital numbers per photo-electron.")
+]

@@ -10,6 +10,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,9 @@ import typer
 
 from tapetum.cli import developing, options
 from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
+from tapetum.cli.enhance_raw import Photons, RawWork
 from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
+from tapetum.methods.registry import RAW_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +91,8 @@ def enhance(
     white_balance: developing.WhiteBalance = "camera",
     developer: developing.Developer = "auto",
     geometry: developing.GeometryFile = None,
+    camera: developing.Camera = None,
+    gain: developing.Gain = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object about all pictures.")] = False,
 ) -> None:
     """Enhance dark pictures. Finished ones are skipped, so a stopped run goes on where it was.
@@ -112,7 +117,13 @@ def enhance(
         task=task,
         samples=samples,
     )
-    reading = Reading(max_pixels or MAX_PIXELS, development(ev, ratio, white_balance, developer, geometry))
+    raw = model in RAW_METHODS
+    if raw and strength != 1:
+        raise UsageError(f"--strength is for developed pictures; {model} makes a longer exposure: choose --ratio")
+    if not raw and (camera is not None or gain is not None):
+        raise UsageError(f"--camera and --gain are for RAW methods ({', '.join(RAW_METHODS)}), {model} is none")
+    exposure = development(ev, ratio, white_balance, developer, geometry, otherwise="auto" if raw else 0.0)
+    reading = Reading(max_pixels or MAX_PIXELS, exposure)
     naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
     jobs, unusable = plan(inputs, output, naming, recursive)
     summary = Summary()
@@ -130,17 +141,15 @@ def enhance(
     begin = time.perf_counter()
     with warnings_as_lines():
         if todo:
-            enhancer = make_enhancer(model, weights, device, memory, strength, chosen)
+            if raw:
+                photons = Photons(gain, camera)
+                work = raw_work(model, weights, device, memory, chosen, reading, photons, quality)
+                enhancer, in_steps = work.enhancer, True
+            else:
+                enhancer = make_enhancer(model, weights, device, memory, strength, chosen)
+                work, in_steps = partial(do, enhancer, reading, quality), enhancer.engine.properties.iterative
             summary.engine, summary.options = enhancer.engine.name, enhancer.options
-            in_steps = enhancer.engine.properties.iterative
-            run(
-                "enhancing",
-                todo,
-                lambda job, step: do(job, enhancer, reading, quality, step),
-                summary,
-                "done",
-                in_steps,
-            )
+            run("enhancing", todo, work, summary, "done", in_steps)
         if uncompared and not summary.stopped:
             run("comparing", uncompared, lambda job, _: compare_finished(job, reading), summary, "skipped")
     summary.seconds = time.perf_counter() - begin
@@ -245,7 +254,23 @@ class Reading:
         return picture
 
 
-def do(job: Job, enhancer: Enhancer, reading: Reading, quality: int | None, on_step: OnStep) -> None:
+def raw_work(
+    model: str,
+    weights: Path | None,
+    device: str,
+    memory: str | None,
+    chosen: dict[str, Any],
+    reading: Reading,
+    photons: Photons,
+    quality: int | None,
+) -> RawWork:
+    from tapetum.raw_enhancer import RawEnhancer
+
+    enhancer = RawEnhancer(model, device, weights=weights, memory=memory, **chosen)
+    return RawWork(enhancer, reading.development, photons, reading.max_pixels, quality)
+
+
+def do(enhancer: Enhancer, reading: Reading, quality: int | None, job: Job, on_step: OnStep) -> None:
     from tapetum.errors import InputError
     from tapetum.imaging import write_picture
 

@@ -26,6 +26,8 @@ HOMES = {
     "lightendiffusion_stage1": "tapetum.methods.lightendiffusion:STAGE1",
     "exposurediffusion": "tapetum.methods.exposurediffusion:METHOD",
 }
+RAW_METHODS = ("exposurediffusion",)
+"""Those whose pictures are packed mosaics (``Properties.domain``), known without importing any."""
 
 
 def list_methods() -> list[str]:
