@@ -22,13 +22,15 @@ Source = Annotated[Path, typer.Argument(metavar="FILE", help="A camera's RAW fil
 @app.command("info")
 def info(
     file: Source,
+    white_balance: developing.WhiteBalance = "camera",
     geometry: developing.GeometryFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a RAW file holds: its mosaic, levels, colours, and how it was taken."""
-    from tapetum.imaging.raw import Development, read_raw
+    from tapetum.imaging.raw import read_raw
+    from tapetum.imaging.raw.options import development
 
-    facts = facts_of(read_raw(file, options=Development(white_balance="camera", geometry=geometry)))
+    facts = facts_of(read_raw(file, options=development(white_balance=white_balance, geometry=geometry)))
     if as_json:
         print_json(facts)
     else:

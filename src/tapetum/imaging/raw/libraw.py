@@ -16,6 +16,7 @@ import numpy as np
 
 from tapetum.errors import InputError, os_reason, require
 from tapetum.imaging.raw.colour import camera_matrix
+from tapetum.imaging.raw.packing import PATTERNS
 from tapetum.imaging.raw.picture import RawPicture
 from tapetum.imaging.raw.shot import Shot, read_shot, with_block
 
@@ -28,7 +29,11 @@ _redirecting = threading.Lock()
 
 
 class NoBayer(InputError):
-    """A RAW file without a Bayer mosaic; LibRaw may still develop it."""
+    """A RAW file without a Bayer mosaic, which LibRaw can develop."""
+
+
+class NoColours(NoBayer):
+    """Of a monochrome camera; or its colour filter array cannot be read, and LibRaw takes it for such."""
 
 
 def read_mosaic(path: Path, max_pixels: int, white_balance: WhiteBalance) -> RawPicture:
@@ -155,13 +160,15 @@ def _pattern(raw: Any) -> str:
         raise NoBayer("holds all colours of each pixel, not a mosaic")
     if cell.shape == (6, 6):
         raise NoBayer("an X-Trans mosaic, which cannot be packed as a Bayer mosaic")
+    if cell.shape == (1, 1) and raw.num_colors == 1:
+        raise NoColours("has no colour filter array that can be read")
     letters = raw.color_desc.decode(errors="replace")
     if cell.shape != (2, 2) or cell.max() >= len(letters):
-        raise NoBayer("has no colour filter array of 2 x 2 that can be read")
+        raise InputError("has no colour filter array of 2 x 2 that can be read")
     cell = np.roll(cell, (-raw.sizes.top_margin, -raw.sizes.left_margin), (0, 1))  # of the visible area
     pattern = "".join(letters[code] for code in cell.ravel())
-    if sorted(pattern) != sorted("RGGB"):
-        raise NoBayer(f"its colour filters are {pattern}, not red, green and blue of a Bayer mosaic")
+    if pattern not in PATTERNS:
+        raise InputError(f"its colour filter array reads {pattern}, which is no Bayer mosaic")
     return pattern
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
-from tapetum.errors import InputError, UsageError, os_reason
+from tapetum.errors import InputError, TapetumWarning, UsageError, os_reason
 from tapetum.imaging.formats import recognise
 from tapetum.imaging.picture import Picture
 from tapetum.imaging.raw import headerless, libraw
@@ -27,7 +28,8 @@ def read_raw(
 
     Raises:
         InputError: missing, no RAW file, without a Bayer mosaic, truncated, too large, or with levels or a white
-            balance that make no picture; one line that begins with the path.
+            balance that make no picture; one line that begins with the path. NoBayer, one of them, where LibRaw could
+            develop it.
         MissingExtraError: a camera's file, and rawpy is not installed.
     """
     path = Path(path)
@@ -57,9 +59,11 @@ def read_developed(
     if options.developer != "libraw":
         try:
             return develop(read_raw(path, max_pixels=max_pixels, options=options), options.ev)
-        except libraw.NoBayer:
+        except libraw.NoBayer as error:
             if options.developer == "own":
                 raise
+            if isinstance(error, libraw.NoColours):
+                warnings.warn(f"{error}: developed as a monochrome picture", TapetumWarning, stacklevel=2)
     _check_start(path)
     return develop_linear(*libraw.read_linear(path, max_pixels, options.white_balance), options.ev)
 
