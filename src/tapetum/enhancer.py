@@ -21,7 +21,6 @@ from tapetum.imaging.moments import Moments
 from tapetum.imaging.resize import shrink
 from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
 from tapetum.methods.contract import OF_THE_ENHANCER, choose
-from tapetum.ops.noise import normal_field, normal_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,13 +262,13 @@ class Enhancer:
         options, scale = self._network_options(), self.engine.properties.noise_scale
         noise = None
         if scale is not None:
+            from tapetum.ops.random import PositionNoise
+
             channels, seed = self.engine.noise_channels(options), int(self.options.get("seed", 0))
-            if scale == 0:
-                noise = normal_vector(seed, sample, channels)
-            else:
-                place = (side // scale for side in (top, left, *low.shape[2:]))
-                noise = normal_field(seed, sample, channels, *place)
-            noise = np.repeat(noise[None], low.shape[0], 0)
+            origin = (top // scale, left // scale) if scale else (0, 0)
+            size = (low.shape[2] // scale, low.shape[3] // scale) if scale else (1, 1)
+            noise = PositionNoise(seed, sample, origin).normal((channels, *size)).numpy()
+            noise = np.repeat(noise[None] if scale else noise.reshape(1, channels), low.shape[0], 0)
         return Extras(options, noise, on_step)
 
     def _network_options(self) -> dict[str, Any]:

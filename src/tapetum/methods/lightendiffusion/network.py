@@ -30,7 +30,7 @@ from tapetum.methods.lightendiffusion.process import (
     visited,
 )
 from tapetum.methods.lightendiffusion.stage1 import LATENT_STRIDE, Stage1, Stage1Config, check_size
-from tapetum.ops.noise import normal_field
+from tapetum.ops.random import PositionNoise
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class LightenDiffusion(nn.Module):
         count, _, height, width = latent.shape
         channels = self._noise_channels(sampling)
         if noise is None:
-            noise = torch.from_numpy(normal_field(0, 0, channels, 0, 0, height, width))[None]
+            noise = PositionNoise(0).normal((1, channels, height, width))
         if tuple(noise.shape) not in ((count, channels, height, width), (1, channels, height, width)):
             wanted = (count, channels, height, width)
             raise UsageError(f"lightendiffusion: noise must have the shape {wanted}, got {tuple(noise.shape)}")
