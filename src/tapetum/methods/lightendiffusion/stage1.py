@@ -11,9 +11,11 @@ convolutions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ from tapetum.methods.contract import Properties
 LATENT_STRIDE = 8
 HEADS = 8
 _SLOPE = 0.01
+_BAND = 2**16  # pixels of a band, where each has c features
 _SMALLEST = 1e-12  # of an illumination: a sigmoid in float32 can end at exactly 0
 # Convolutions of the way down and up at strides 1, 2, 4, 8 (3x3 unless said), transposed ones and the phase of the grid
 _RADIUS = (4 + 2 + 1) + 3 * 2 + 3 * 4 + (3 + 3 + 4) * 8 + (8 + 4 * 4) + (4 + 4 * 2) + (2 + 1) + 8
@@ -119,8 +122,10 @@ class Autoencoder(nn.Module):
         x = self.channel_up(latent)
         x = self.up_sampling0(self.block_up1(self.block_up0(x) + skips.eighth))
         x = self.up_sampling1(self.block_up3(self.block_up2(x) + skips.quarter))
-        x = self.up_sampling2(self.block_up5(self.block_up4(x) + skips.half))
-        return self.conv3(_rectified(self.conv2(x)))
+        return _by_bands(self._finish, self.block_up5(self.block_up4(x) + skips.half), halo=2, load=4)
+
+    def _finish(self, x: Tensor) -> Tensor:
+        return self.conv3(_rectified(self.conv2(self.up_sampling2(x))))
 
 
 class Pyramid(nn.Module):
@@ -137,9 +142,15 @@ class Pyramid(nn.Module):
         self.down2 = nn.Conv2d(4 * c, 4 * c, 3, stride=2, padding=1)
 
     def forward(self, image: Tensor) -> Skips:
-        half = self.down0(self.block0(self.convs(image)))
-        quarter = self.down1(self.block1(half))
+        half = _by_bands(self._begin, image, halo=8, load=1)
+        quarter = _by_bands(self._go_on, half, halo=4, load=2)
         return Skips(half, quarter, self.down2(self.block2(quarter)))
+
+    def _begin(self, image: Tensor) -> Tensor:
+        return self.down0(self.block0(self.convs(image)))
+
+    def _go_on(self, half: Tensor) -> Tensor:
+        return self.down1(self.block1(half))
 
 
 class ChannelDown(nn.Module):
@@ -284,6 +295,27 @@ def check_size(image: Tensor, multiple: int) -> None:
         raise InputError(
             f"lightendiffusion: sides must be multiples of {multiple}, got {height}x{width}: pad the picture"
         )
+
+
+def _by_bands(function: Callable[[Tensor], Tensor], x: Tensor, halo: int, load: int) -> Tensor:
+    """``function`` of ``x``, some rows at a time where that saves memory: features at full size are most of it.
+
+    Args:
+        function: sees at most ``halo`` rows of its input to each side; doubles the number of rows, or halves it.
+        load: how many times c features it makes of each pixel of x.
+    """
+    height, width = x.shape[2:]
+    rows = max(_BAND // (load * width) // 8 * 8, 32)
+    if torch.is_grad_enabled() or height <= rows:
+        return function(x)
+    parts = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        start, end = max(top - halo, 0), min(bottom + halo, height)
+        part = function(x[:, :, start:end])
+        first, last = ((row - start) * part.shape[2] // (end - start) for row in (top, bottom))
+        parts.append(part[:, :, first:last])
+    return torch.cat(parts, dim=2)
 
 
 def _rectified(x: Tensor) -> Tensor:
