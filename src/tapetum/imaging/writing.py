@@ -31,7 +31,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
 
     The suffix says the container (".dng": linear light); without a suffix it is that of the picture. Where the
     container cannot hold the depth, it gets the deepest it can (JPEG and WebP: 8 bit, rounded). JPEG keeps the chroma
-    subsampling of a JPEG that was read, else has none. The file is written under a temporary name in the same folder, then renamed.
+    subsampling of a JPEG that was read, else has none. The file is written under a temporary name in the same folder,
+    then renamed.
 
     Args:
         quality: 1..100 of JPEG and WebP; default 95.

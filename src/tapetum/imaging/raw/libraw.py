@@ -163,10 +163,12 @@ def _pattern(raw: Any) -> str:
     if cell.shape == (1, 1) and raw.num_colors == 1:
         raise NoColours("has no colour filter array that can be read")
     letters = raw.color_desc.decode(errors="replace")
-    if cell.shape != (2, 2) or cell.max() >= len(letters):
-        raise InputError("has no colour filter array of 2 x 2 that can be read")
+    if cell.shape != (2, 2):
+        raise NoBayer(f"a mosaic that repeats after {cell.shape[0]} x {cell.shape[1]} pixels, which is no Bayer mosaic")
     cell = np.roll(cell, (-raw.sizes.top_margin, -raw.sizes.left_margin), (0, 1))  # of the visible area
     pattern = "".join(letters[code] for code in cell.ravel())
+    if not set(pattern) <= set("RGB"):
+        raise NoBayer(f"its colours are {pattern}, not red, green and blue")
     if pattern not in PATTERNS:
         raise InputError(f"its colour filter array reads {pattern}, which is no Bayer mosaic")
     return pattern
