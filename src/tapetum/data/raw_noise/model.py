@@ -2,19 +2,9 @@
 
 Input and output are packed mosaics ``(..., 4, H, W)`` (R, G1, B, G2), linear, where 1 is saturation of the *reference*
 exposure: a picture ``y`` becomes ``m = y * 15583 / ratio`` digital numbers (DN), is given noise there, and is amplified
-back. A model is a set of letters:
-
-====== ========================================================================================
-``u``  quantisation: uniform in one DN, added **before** the shot noise, as published
-``P``  photon (shot) noise: ``K * Poisson(m / K)``
-``p``  its Gaussian approximation, variance ``K * m``
-``r``  one Gaussian value for each row of the mosaic
-``g``  Gaussian read noise
-``G``  Tukey-lambda read noise
-====== ========================================================================================
-
-``P`` goes before ``p`` and ``g`` before ``G`` where a name holds both. Source: Wei et al., CVPR 2020 (ELD), and the
-published configurations of ExposureDiffusion (Wang et al., ICCV 2023). Every random number comes from the draws given.
+back. Which kinds of noise there are: :class:`tapetum.data.raw_noise.letters.NoiseModel`. Source: Wei et al., CVPR 2020
+(ELD), and the published configurations of ExposureDiffusion (Wang et al., ICCV 2023). Every random number comes from
+the draws given.
 """
 
 from __future__ import annotations
@@ -29,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.raw_noise.cameras import CameraNoise
+from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.raw_noise.tukey import tukey_quantile
 from tapetum.errors import UsageError
 from tapetum.ops.random import PositionNoise, poisson_of_normal
@@ -39,41 +30,9 @@ RATIOS = (20.0, 300.0)
 GAINS = (0.1, 30.0)
 """Ranges of the published training; a camera's own gains are ignored there."""
 
-_LETTERS = "PpgGru"
 _STREAMS = {"quantisation": 0, "shot": 1, "row": 2, "read": 3}
 _CHUNK = 1 << 15  # values that a processor works on at once: all passes over them find them in the cache
 _EDGE = 2.0**-25  # keeps a uniform number away from 0 and 1, where the quantile may be infinite
-
-
-@dataclass(frozen=True)
-class NoiseModel:
-    """Which kinds of noise there are.
-
-    ``shot``: "poisson", "gaussian" or None; ``read``: "gaussian", "tukey" or None.
-    """
-
-    shot: str | None
-    read: str | None
-    rows: bool
-    quantisation: bool
-
-    @classmethod
-    def parse(cls, name: str) -> NoiseModel:
-        """A published name, letters joined by ``+``: "P+g", "P+G+r+u".
-
-        Raises:
-            UsageError: an unknown letter, or none.
-        """
-        letters = name.split("+")
-        unknown = [letter for letter in letters if len(letter) != 1 or letter not in _LETTERS]
-        if unknown:
-            raise UsageError(
-                f"unknown part {unknown[0]!r} of the noise model {name!r}: join some of P, p, g, G, r, u by +, as in "
-                "P+g or P+G+r+u"
-            )
-        shot = "poisson" if "P" in letters else "gaussian" if "p" in letters else None
-        read = "gaussian" if "g" in letters else "tukey" if "G" in letters else None
-        return cls(shot, read, "r" in letters, "u" in letters)
 
 
 @dataclass(frozen=True)
@@ -281,7 +240,7 @@ def _noisy(clean: Tensor, model: NoiseModel, parameters: NoiseParameters, draws:
         z.add_(draws.normal("read", z, z.shape) * parameters.gaussian)
     elif model.read == "tukey":
         z.add_(draws.tukey(z, parameters.shape) * parameters.tukey)
-    return z.mul_(1 / scale)
+    return z.div_(scale)
 
 
 def _rows(packed: Tensor, draws: Draws) -> Tensor:
