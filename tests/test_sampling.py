@@ -36,6 +36,7 @@ class Global(nn.Module):
         thumbnail_size=64,
         options=(Option("temperature", 1.0, "how far samples differ", 0), SEED, SAMPLES),
         noise_scale=0,
+        no_onnx="it is sampled",
     )
 
     def noise_channels(self, *, temperature: float = 1.0) -> int:

@@ -260,7 +260,7 @@ def test_export_refuses_what_is_declared_to_have_no_form(name, reason, tmp_path,
 def test_lightendiffusion(tmp_path, tapetum, large):
     """The real method, small, from the command line: tiles, seeds, steps."""
     torch = pytest.importorskip("torch")
-    from tapetum import create_model
+    from tapetum import Enhancer, create_model
     from tapetum.weights.loading import save_model
 
     with torch.random.fork_rng(devices=[]):
@@ -272,6 +272,7 @@ def test_lightendiffusion(tmp_path, tapetum, large):
     weights = save_model(network, tmp_path / "tiny.safetensors", {})
     Image.fromarray(pixels(large)[:160, :176]).save(tmp_path / "small.png")
     needed = 8 * 10**6 + 128 * 128 * network.properties.bytes_per_pixel  # a tile, and what the blocks take
+    assert not Enhancer(network, memory=needed)._plan(160, 176).whole
     outputs = []
     for number, seed in enumerate((1, 1, 2)):
         outputs.append(tmp_path / f"{number}.png")

@@ -72,6 +72,11 @@ def test_files_of_earlier_versions_are_understood() -> None:
         Properties.from_json('{"colour": 1}')
 
 
+def test_options_have_no_onnx_form() -> None:
+    with pytest.raises(ValueError, match="an ONNX file has no inputs for options"):
+        Properties(options=(STEPS,))
+
+
 def test_tiles_lie_on_the_noise() -> None:
     with pytest.raises(ValueError, match="size_multiple 4 is no multiple of noise_scale 8"):
         Properties(size_multiple=4, noise_scale=8)

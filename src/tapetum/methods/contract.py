@@ -13,9 +13,9 @@ A method that leaves choices to its user declares them (``properties.options``).
 each as a keyword of its name, the declared value being its default; only "seed" and "samples" are the enhancer's own
 business. Where ``properties.noise_scale`` is not None the network has ``noise_channels(**options) -> int``, and both
 take the keyword ``noise``: standard normal, ``(N, noise_channels, H / noise_scale, W / noise_scale)``, or
-``(N, noise_channels)`` where ``noise_scale`` is 0. ``noise=None`` means: draw it from a generator with seed 0, so that
-``forward(low)`` is repeatable. Where ``properties.iterative``, both take ``on_step`` and call ``on_step(step, steps)``
-after each step, counted from 1. What that raises (Ctrl-C) ends the run.
+``(N, noise_channels)`` where ``noise_scale`` is 0. ``noise=None`` means: noise of its own that is the same each time,
+or none, so that ``forward(low)`` is repeatable. Where ``properties.iterative``, both take ``on_step`` and call
+``on_step(step, steps)`` after each step, counted from 1. What that raises (Ctrl-C) ends the run.
 """
 
 from __future__ import annotations
@@ -140,6 +140,8 @@ class Properties:
     bytes_per_pixel: int = 1000
 
     def __post_init__(self) -> None:
+        if self.options and self.no_onnx is None:
+            raise ValueError("an ONNX file has no inputs for options: no_onnx must say so")
         if self.noise_scale and self.size_multiple % self.noise_scale:
             raise ValueError(f"size_multiple {self.size_multiple} is no multiple of noise_scale {self.noise_scale}")
 
