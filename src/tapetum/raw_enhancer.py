@@ -105,9 +105,8 @@ class RawEnhancer:
         """
         import torch
 
-        from tapetum.methods.exposurediffusion.exposure import expose
+        from tapetum.methods.exposurediffusion.exposure import expose, position_draw
         from tapetum.methods.exposurediffusion.network import Prediction
-        from tapetum.ops.random import PositionNoise
 
         if packed.ndim != 3 or packed.shape[0] != 4 or 0 in packed.shape:
             raise UsageError(f"a packed mosaic has the shape (4, height, width), got {packed.shape}")
@@ -116,10 +115,6 @@ class RawEnhancer:
         if abs(ratio - round(ratio)) < 1e-6 * ratio:
             ratio = round(ratio)  # the process cuts off what is behind the point: 99.9999999 is 100
         seed, iterations = self.options["seed"], self.options["iterations"]
-        streams = iter(range(iterations))
-
-        def draw(mean: Tensor) -> Tensor:
-            return PositionNoise(seed, stream=next(streams)).poisson(mean)
 
         def predict(network_input: Tensor) -> Prediction:
             clean = torch.from_numpy(self._predict(network_input[0].numpy()))[None]
@@ -129,7 +124,7 @@ class RawEnhancer:
         low = torch.from_numpy(amplified)[None]
         clean = low
         with torch.inference_mode():
-            steps = expose(predict, self._config, low, ratio, gain, iterations, draw=draw)
+            steps = expose(predict, self._config, low, ratio, gain, iterations, draw=position_draw(seed))
             for number, step in enumerate(steps, 1):
                 clean = step.corrected
                 if on_step is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +22,8 @@ from tapetum.data.raw_noise.model import (
     parameters_of_draws,
 )
 from tapetum.data.raw_noise.tukey import tukey_quantile, tukey_variance
+from tapetum.data.raw_samples import patches_of, lengthened, turn
+from tapetum.data.raw_sets import published_lists, sid_pairs
 from tapetum.evaluation.raw import Protocol, centre_crop, evaluate_picture, pad_published
 from tapetum.imaging.raw.packing import channel_sites, level, pack_bayer, pack_xtrans, unpack_bayer, unpack_xtrans
 from tapetum.imaging.raw_view import packed_to_srgb, truncated
@@ -278,6 +282,37 @@ def xtrans_packing(case: Case) -> Outputs:
     return {"packed": levelled, "plain_packed": plain, "plain_unpacked": unpack_xtrans(plain)}
 
 
+def augmentation(case: Case) -> Outputs:
+    if case.config["columns"] != ["flip rows", "flip columns", "transpose"]:
+        raise CaseError(f"columns {case.config['columns']}")
+    rows = [[bool(bit) for bit in row] for row in case.inputs["bits"].tolist()]
+    sides = {name: torch.stack([turn(case.tensor(name), *bits) for bits in rows]) for name in ("input", "target")}
+    return {"input": sides["input"].clamp(0, 1), "target": sides["target"]}
+
+
+def training_patches(case: Case) -> Outputs:
+    config = case.config
+    if config["patch"] != config["stride"]:
+        raise CaseError("patches lie side by side")
+    patches = np.stack(patches_of(case.inputs["packed"], config["patch"]))
+    return {"patches": patches, "patches_uint16": np.rint(patches * 65535)}
+
+
+def syn_noise_real_pairs(case: Case) -> Outputs:
+    case.config.ignore("ratio", "K")  # as the inputs
+    given, counts = case.inputs, case.tensor("poisson_count")
+    low, target = case.tensor("input"), case.tensor("target")
+    ratio, gain, inverse = (float(given[name][0]) for name in ("ratio", "K", "inverse_target_ratio"))
+
+    def poisson(mean: Tensor) -> Tensor:
+        torch.testing.assert_close(mean, target * SATURATION / (ratio * gain) * (ratio * inverse - 1))
+        return counts
+
+    longer, new_ratio = lengthened(low, target, ratio, gain, inverse, poisson)
+    assert new_ratio == 1 / inverse
+    return {"input": longer}
+
+
 # --- noise ------------------------------------------------------------------------------------------------------------
 
 _SCALES = {"g_scale": "gaussian", "G_scale": "tukey", "sigma_r": "row", "tukey_lambda": "shape"}
@@ -400,7 +435,25 @@ def camera_params(content: dict[str, Any]) -> None:
             assert (ours.slope, ours.bias, ours.sigma) == tuple(profile[theirs][k] for k in ("slope", "bias", "sigma"))
 
 
-FACTS: dict[str, Callable[[dict[str, Any]], None]] = {"camera_params": camera_params}
+def sid_sony_lists(content: dict[str, Any]) -> None:
+    """Every published pair is ours, and its ratio."""
+    ours = published_lists()
+    names = {"train": "train", "val": "val", "test": "test", "paired": "paired_all", "indoor": "paired_15"}
+    assert list(ours) == list(names)
+    with TemporaryDirectory() as folder:
+        for side in ("short", "long"):
+            (Path(folder) / side).mkdir()
+            for name in {row[side == "long"] for rows in ours.values() for row in rows}:
+                (Path(folder) / side / name).touch()
+        for name, theirs in names.items():
+            pairs, wanted = sid_pairs(Path(folder), name), content[theirs]
+            assert len(pairs) == content["counts"][theirs]
+            for pair, (short, long, *ratio) in zip(pairs, wanted, strict=True):
+                assert (pair.low.name, pair.target.name) == (short, long)
+                assert not ratio or pair.ratio == float(ratio[0])
+
+
+FACTS: dict[str, Callable[[dict[str, Any]], None]] = {"camera_params": camera_params, "sid_sony_lists": sid_sony_lists}
 
 UNITS: dict[str, Callable[[Case], Outputs]] = {
     "network": whole,
@@ -416,6 +469,9 @@ UNITS: dict[str, Callable[[Case], Outputs]] = {
     "raw_to_srgb": raw_to_srgb,
     "pack_bayer": bayer_packing,
     "pack_xtrans": xtrans_packing,
+    "augmentation": augmentation,
+    "training_patches": training_patches,
+    "syn_noise_real_pairs": syn_noise_real_pairs,
     "noise_model": noise_model,
     "noise_parameters": noise_parameters,
     "noise_seeded": noise_seeded,

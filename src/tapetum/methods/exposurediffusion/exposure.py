@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tapetum.errors import UsageError
+from tapetum.ops.random import PositionNoise
 
 if TYPE_CHECKING:
     from tapetum.methods.exposurediffusion.network import ExposureDiffusionConfig, Prediction
@@ -150,6 +151,12 @@ def straight_through(mean: Tensor, draw: Draw) -> Tensor:
     """Drawn counts whose derivative is that of their mean."""
     counts = draw(mean.detach())
     return counts + (mean - mean.detach()) if mean.requires_grad else counts
+
+
+def position_draw(seed: int) -> Draw:
+    """Poisson counts that belong to the seed, the step and the place: neither tiles nor devices change them."""
+    streams = itertools.count()
+    return lambda mean: PositionNoise(seed, stream=next(streams)).poisson(mean)
 
 
 def _each(value: Tensor | float, low: Tensor, name: str) -> Tensor:
