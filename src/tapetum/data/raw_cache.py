@@ -63,22 +63,18 @@ class RawCache:
     """Frames of RAW files.
 
     Args:
-        folder: where they are kept; made when needed. None: decoded each time.
+        folder: where they are kept; made when needed.
         read: how a file is decoded.
     """
 
-    def __init__(self, folder: Path | None, read: Callable[[Path], RawPicture] = read_raw) -> None:
+    def __init__(self, folder: Path, read: Callable[[Path], RawPicture] = read_raw) -> None:
         self.folder = folder
         self._read = read
         self._names: dict[Path, str] = {}  # found before, by this process
 
     def get(self, path: Path) -> RawFrame:
         """Raises InputError: the file cannot be read, or the cache cannot be written."""
-        if self.folder is None:
-            return _frame(self._read(path))
-        if path not in self._names:
-            self._names[path] = _content_hash(path)
-        numbers, facts = (self.folder / f"{self._names[path]}-v{_VERSION}{suffix}" for suffix in (".npy", ".json"))
+        numbers, facts = self._places(path)
         if not (numbers.is_file() and facts.is_file()):
             self._keep(_frame(self._read(path)), numbers, facts)
         try:
@@ -87,12 +83,15 @@ class RawCache:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"{numbers}: a damaged entry of the cache ({error}); remove it") from None
 
-    def fill(self, paths: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> None:
-        """Decodes all files that are not there yet. ``progress``: told (done, of)."""
-        for done, path in enumerate(paths, 1):
-            self.get(path)
-            if progress is not None:
-                progress(done, len(paths))
+    def missing(self, paths: Sequence[Path]) -> list[Path]:
+        """Those that are not there yet. Raises InputError: one cannot be read."""
+        return [path for path in paths if not all(place.is_file() for place in self._places(path))]
+
+    def _places(self, path: Path) -> tuple[Path, Path]:
+        if path not in self._names:
+            self._names[path] = _content_hash(path)
+        name = f"{self._names[path]}-v{_VERSION}"
+        return self.folder / f"{name}.npy", self.folder / f"{name}.json"
 
     def _keep(self, frame: RawFrame, numbers: Path, facts: Path) -> None:
         try:

@@ -169,7 +169,8 @@ def turn(packed: Tensor, flip_rows: bool, flip_columns: bool, transpose: bool) -
 
 def as_stored(packed: NDArray[np.float32]) -> NDArray[np.float32]:
     """In the 16 bits of the published patch stores: clipped to 0..1, cut down to a multiple of 1/65535."""
-    return np.floor(np.clip(packed, 0, 1) * np.float32(65535)) / np.float32(65535)
+    levels = np.floor(np.clip(packed, 0, 1) * np.float32(65535))
+    return np.divide(levels, 65535, dtype=np.float32)
 
 
 def patches_of(packed: NDArray[np.float32], patch: int) -> list[NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,18 @@ from tapetum.data.drawing import Exposures, Unpaired, check_aligned, check_sizes
 from tapetum.data.layouts import LAYOUTS, read_picture_file
 from tapetum.data.patches import IndexSampler, PatchDataset, Source, whole_pictures
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
+from tapetum.data.raw_samples import VALIDATION_SIDE, RawDataset, RawSource, centred, draw_sample
+from tapetum.data.raw_sets import RawPair
 from tapetum.errors import InputError, UsageError
+from tapetum.training.raw_data import make_raw_sources
 from tapetum.training.recipe import (
     CsvList,
     DataSetList,
+    EldList,
     FolderList,
     PictureList,
     Recipe,
+    SidList,
     SourceSection,
     SplitList,
     UnpairedLists,
@@ -36,11 +41,13 @@ class Held:
     """Validation pictures of one source."""
 
     name: str
-    source: Source
-    pairs: Sequence[lists.Pair]
+    source: Source | RawSource
+    pairs: Sequence[lists.Pair | RawPair | Path]
 
-    def has_target(self, pair: lists.Pair) -> bool:
+    def has_target(self, pair: lists.Pair | RawPair | Path) -> bool:
         """Nobody knows what a dark picture of an unpaired folder should become."""
+        if isinstance(self.source, RawSource) or not isinstance(pair, lists.Pair):
+            return True
         return self.source.kind != "pairs" or pair.low != pair.target
 
 
@@ -54,12 +61,18 @@ class _Listed:
     turns: bool = True
 
 
-def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
+Sources = list[Source] | list[RawSource]
+
+
+def make_sources(recipe: Recipe) -> tuple[Sources, list[Held]]:
     """Training sources, and what is held out of them for validation.
 
     Raises:
         UsageError: a picture, folder or list is missing or cannot be trained with; says which source wants it.
     """
+    if recipe.data.is_raw:
+        sources, kept = make_raw_sources(recipe)
+        return sources, [Held(name, source, source.pictures) for name, source in kept]
     training, held = [], []
     for section in recipe.data.sources:
         where = f"recipe {recipe.name}, source {section.name}"
@@ -70,7 +83,7 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
         common = Source(
             (),
             section.weight,
-            "pairs" if section.kind in ("exposures", "lows") else section.kind,
+            "pairs" if section.kind in ("exposures", "lows") else cast("Any", section.kind),
             section.noise,
             section.stops,
             low_key=section.low_key,
@@ -99,6 +112,7 @@ def make_sources(recipe: Recipe) -> tuple[list[Source], list[Held]]:
 
 def _lists(section: SourceSection, root: Path) -> tuple[_Listed, _Listed | None]:
     """The pictures of a source; for an unpaired one the dark ones, and the normal ones."""
+    assert not isinstance(section.pictures, (SidList, EldList))
     if not isinstance(section.pictures, UnpairedLists):
         return _list(section.pictures, root, section.hold_out), None
     sides = section.pictures.low, section.pictures.normal
@@ -165,12 +179,18 @@ def _join(found: Sequence[_Listed]) -> _Listed:
 
 
 def training_loader(
-    recipe: Recipe, sources: list[Source], thumbnail: int, position: Callable[[], int], rank: int, ranks: int
+    recipe: Recipe, sources: Sources, thumbnail: int, position: Callable[[], int], rank: int, ranks: int
 ) -> DataLoader[dict[str, Tensor]]:
     """Batches from step ``position()`` on, with thumbnails of that size (0: none)."""
     data = recipe.data
     length = recipe.run.steps * data.batch * ranks
-    dataset = PatchDataset(sources, data.patch, recipe.run.seed, length, data.crop, thumbnail, colours=data.colours)
+    dataset: Dataset[dict[str, Tensor]]
+    raw = [source for source in sources if isinstance(source, RawSource)]
+    if raw:
+        dataset = RawDataset(raw, data.patch, recipe.run.seed, length)
+    else:
+        srgb = [source for source in sources if isinstance(source, Source)]
+        dataset = PatchDataset(srgb, data.patch, recipe.run.seed, length, data.crop, thumbnail, colours=data.colours)
     sampler = IndexSampler(length, lambda: position() * data.batch * ranks, rank, ranks)
     return DataLoader(
         dataset,
@@ -185,7 +205,7 @@ def training_loader(
 class ValidationPictures(Dataset[dict[str, object]]):
     """Whole held-out pictures, one after the other: ``{"source", "name", "low", "target": (3, H, W)}``.
 
-    There is no target where there is none to compare with.
+    There is no target where there is none to compare with. RAW pictures: the centre crops of whole samples.
     """
 
     def __init__(self, held: list[Held]) -> None:
@@ -197,7 +217,14 @@ class ValidationPictures(Dataset[dict[str, object]]):
 
     def __getitem__(self, index: int) -> dict[str, object]:
         held, pair = self._items[index]
-        low, target = whole_pictures(held.source, pair, self._store, np.random.default_rng([0, index]))
+        rng = np.random.default_rng([0, index])
+        if isinstance(held.source, RawSource):
+            assert not isinstance(pair, lists.Pair)
+            name = pair.stem if isinstance(pair, Path) else pair.name
+            sample = draw_sample(held.source, pair, self._store, rng, patch=None)
+            return {"source": held.name, "name": name, **centred(sample, VALIDATION_SIDE)}
+        assert isinstance(pair, lists.Pair)
+        low, target = whole_pictures(held.source, pair, self._store, rng)
         item: dict[str, object] = {"source": held.name, "name": pair.name, "low": low}
         return {**item, "target": target} if held.has_target(pair) else item
 

@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tapetum.data.layouts import LAYOUTS
+from tapetum.data.raw_noise.cameras import CARD_SUFFIXES, get_camera
+from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES
 from tapetum.training import schedules
@@ -72,6 +74,56 @@ class DataSetList(Section):
         return self
 
 
+class SidList(Section):
+    """Pairs of SID's Sony part; see ``tapetum.data.raw_sets.sid_pairs``."""
+
+    layout: Literal["sid"]
+    folder: str
+    list: str = "train"
+    bursts: Literal["listed", "all"] = "listed"
+
+
+class EldList(Section):
+    """Pairs of ELD; see ``tapetum.data.raw_sets.eld_pairs``."""
+
+    layout: Literal["eld"]
+    folder: str
+    cameras: Annotated[tuple[str, ...], Field(min_length=1)]
+    ratios: Annotated[tuple[Literal[1, 10, 100, 200], ...], Field(min_length=1)] = (100, 200)
+
+
+class RawSection(Section):
+    """How RAW samples are made; see ``tapetum.data.raw_samples``."""
+
+    noise: str = "P+G+r+u"
+    """Noise model of kind: raw-synthetic."""
+    cameras: Annotated[tuple[str, ...], Field(min_length=1)] = ("SonyA7S2",)
+    """Whose noise, or whose gains by ISO speed (kind: raw-pairs, its first where the pictures do not say theirs):
+    published names, or cards of ``tapetum raw calibrate``."""
+    ratio: tuple[Annotated[float, Field(ge=1)], float] = (20.0, 300.0)
+    gain: tuple[Annotated[float, Field(gt=0)], float] | Literal["camera"] = (0.1, 30.0)
+    """Range of K, or what the cameras' cards cover."""
+    lengthen: bool = False
+    """kind: raw-pairs: adds drawn photons to the short exposures, for ratios down to 100."""
+    cache: str | None = None
+    """Folder of decoded mosaics; null: ``~/.cache/tapetum/raw``."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> RawSection:
+        try:
+            NoiseModel.parse(self.noise)
+            for camera in self.cameras:
+                if Path(camera).suffix.lower() not in CARD_SUFFIXES:
+                    get_camera(camera)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        for name in ("ratio", "gain"):
+            value = getattr(self, name)
+            if value != "camera" and value[0] > value[1]:
+                raise ValueError(f"{name}: a range from the smaller to the larger number, got {list(value)}")
+        return self
+
+
 OneList = Annotated[SplitList | CsvList | FolderList | PictureList | DataSetList, Field(discriminator="layout")]
 
 
@@ -98,9 +150,12 @@ class SourceSection(Section):
 
     name: str
     pictures: Annotated[
-        SplitList | CsvList | FolderList | PictureList | DataSetList | UnpairedLists, Field(discriminator="layout")
+        SplitList | CsvList | FolderList | PictureList | DataSetList | UnpairedLists | SidList | EldList,
+        Field(discriminator="layout"),
     ]
-    kind: Literal["pairs", "identity", "darken", "exposures", "lows", "unpaired"] = "pairs"
+    kind: Literal["pairs", "identity", "darken", "exposures", "lows", "unpaired", "raw-synthetic", "raw-pairs"] = (
+        "pairs"
+    )
     """Beside the kinds of a ``Source``: "exposures" draws two exposures of one view, the target being one; "lows" the
     same without the target."""
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -117,6 +172,9 @@ class SourceSection(Section):
     """Share of the scenes kept for validation."""
     validate_at_most: Annotated[int, Field(ge=0)] = 16
     """Pictures of the kept scenes that are really validated with, evenly chosen."""
+    raw: RawSection | None = None
+    """Of the kinds raw-synthetic and raw-pairs, whose options beside it are only weight, stride, shrink (of sRGB
+    pictures), hold_out and validate_at_most."""
 
     @model_validator(mode="after")
     def _identity_stays(self) -> SourceSection:
@@ -124,6 +182,26 @@ class SourceSection(Section):
             raise ValueError(f"low_key is for kind: identity, source {self.name} is {self.kind}")
         if self.kind == "identity" and (self.noise or self.gain):
             raise ValueError(f"source {self.name}: kind: identity has neither noise nor gain")
+        return self
+
+    @property
+    def is_raw(self) -> bool:
+        return self.kind.startswith("raw-")
+
+    @model_validator(mode="after")
+    def _raw_alike(self) -> SourceSection:
+        where = f"source {self.name}: kind: {self.kind}"
+        if not self.is_raw:
+            if self.raw is not None or isinstance(self.pictures, (SidList, EldList)):
+                raise ValueError(f"{where} takes neither raw: nor RAW pictures, kind: raw-synthetic or raw-pairs does")
+            return self
+        known = (SidList, EldList) if self.kind == "raw-pairs" else (SidList, EldList, PictureList)
+        if not isinstance(self.pictures, known):
+            layouts = "sid or eld" if self.kind == "raw-pairs" else "pictures (sRGB), sid or eld"
+            raise ValueError(f"{where} takes pictures of layout: {layouts}, not {self.pictures.layout}")
+        unused = [name for name in ("noise", "gain", "low_key", "stops", "highlights") if name in self.model_fields_set]
+        if unused:
+            raise ValueError(f"{where} has no {unused[0]} of its own, see raw:")
         return self
 
     @model_validator(mode="after")
@@ -149,6 +227,20 @@ class DataSection(Section):
     """Parameter of mixup's Beta distribution (used with probability one half), 0: off."""
     workers: Annotated[int, Field(ge=0)] = 0
     sources: Annotated[list[SourceSection], Field(min_length=1)]
+
+    @property
+    def is_raw(self) -> bool:
+        return self.sources[0].is_raw
+
+    @model_validator(mode="after")
+    def _one_domain(self) -> DataSection:
+        if len({source.is_raw for source in self.sources}) > 1:
+            raise ValueError("RAW sources and others do not mix: a network has one kind of pictures")
+        unused = {"crop": 1.0, "colours": 0.0, "mixup": 0.0}
+        for name, off in unused.items():
+            if self.is_raw and getattr(self, name) != off:
+                raise ValueError(f"RAW sources have no {name}")
+        return self
 
 
 class OptimiserSection(Section):

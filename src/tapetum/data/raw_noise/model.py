@@ -175,7 +175,7 @@ class GivenDraws:
     """
 
     def __init__(self, **numbers: Any) -> None:
-        self._poisson = numbers.pop("poisson", None)
+        self._poisson: Any = numbers.pop("poisson", None)
         names = {"uniform": "quantisation", "shot_normal": "shot", "row_normal": "row"}
         names |= {"read_normal": "read", "read_tukey": "tukey"}
         self._numbers = {names[name]: value for name, value in numbers.items()}
