@@ -29,7 +29,7 @@ from tapetum.methods.lightendiffusion.objective import (
     decomposed,
     pseudo_target,
 )
-from tapetum.methods.lightendiffusion.process import Diffusion, Sampling, make_betas, visited
+from tapetum.methods.lightendiffusion.process import Diffusion, Sampling, make_betas
 from tapetum.methods.lightendiffusion.stage1 import CrossAttention, SelfAttention, UpSampling, initial_retinex
 from tapetum.methods.lightendiffusion.stage1 import ResidualBlock as CtdnResidualBlock
 from tapetum.metrics.pictures import as_uint8
@@ -267,7 +267,7 @@ def schedule(case: Case) -> Outputs:
     outputs: Outputs = {}
     for name, config in case.config["schedules"].items():
         process = diffusion_of(config)
-        steps = visited(process.timesteps, config["num_sampling_timesteps"])
+        steps = process.visited(config["num_sampling_timesteps"])
         following = [*steps[1:], -1]
         extended = torch.cat([process.alphas_bar, torch.ones(1)])
         values = {

@@ -15,7 +15,7 @@ from tapetum.methods.lightendiffusion.stage1 import Stage1Config
 
 _STAGE1 = "decom."
 _STAGE1_KEYS = ("ReconNet.pyramid.convs.0.weight", "retinex.conv0.weight")
-_PREDICTOR_KEYS = ("Unet.temb.dense.0.weight", "Unet.conv_in.weight", "Unet.norm_out.weight")
+_PREDICTOR_KEYS = ("Unet.temb.dense.0.weight", "Unet.conv_in.weight")
 
 
 def recognise(state: Mapping[str, Tensor], named: Iterable[LightenDiffusionConfig]) -> LightenDiffusionConfig | None:
@@ -38,14 +38,12 @@ def recognise(state: Mapping[str, Tensor], named: Iterable[LightenDiffusionConfi
             "a LightenDiffusion without a condition, which cannot enhance (Unet.conv_in.weight has the shape "
             f"{tuple(state['Unet.conv_in.weight'].shape)})"
         )
-    ch = state["Unet.norm_out.weight"].shape[0], state["Unet.temb.dense.0.weight"].shape[-1:]
-    base = ch[1][0] if ch[1] else 0
-    widths = _level_widths(state)
-    if not base or not widths or any(width % base for width in widths):
+    (*_, ch), widths = (1, *state["Unet.temb.dense.0.weight"].shape), _level_widths(state)
+    if ch < 1 or any(width % ch for width in widths):
         return None
     found = LightenDiffusionConfig(
-        ch=base,
-        ch_mult=tuple(width // base for width in widths),
+        ch=ch,
+        ch_mult=tuple(width // ch for width in widths),
         num_res_blocks=1 + max(_indices(state, r"Unet\.down\.0\.block\.(\d+)\.norm1\.weight"), default=0),
         resamp_with_conv=len(widths) == 1 or "Unet.down.0.downsample.conv.weight" in state,
         ctdn_channels=stage1.ctdn_channels,

@@ -27,7 +27,6 @@ from tapetum.methods.lightendiffusion.process import (
     Sampling,
     Spacing,
     make_betas,
-    visited,
 )
 from tapetum.methods.lightendiffusion.stage1 import LATENT_STRIDE, Stage1, Stage1Config, check_size
 from tapetum.ops.random import PositionNoise
@@ -74,8 +73,12 @@ class LightenDiffusionConfig:
         if not 0 <= self.dropout < 1:
             raise UsageError(f"lightendiffusion: dropout must be from 0 to below 1, got {self.dropout}")
         _ = self.stage1
-        make_betas(self.beta_schedule, self.num_diffusion_timesteps, self.beta_start, self.beta_end)
-        visited(self.num_diffusion_timesteps, self.num_sampling_timesteps)
+        self.diffusion.visited(self.num_sampling_timesteps)
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """The process."""
+        return Diffusion(make_betas(self.beta_schedule, self.num_diffusion_timesteps, self.beta_start, self.beta_end))
 
     @property
     def stage1(self) -> Stage1Config:
@@ -110,9 +113,7 @@ class LightenDiffusion(nn.Module):
             config.ch, config.ch_mult, config.num_res_blocks, config.dropout, config.resamp_with_conv
         )
         self.decom = Stage1(config.stage1)
-        self.diffusion = Diffusion(
-            make_betas(config.beta_schedule, config.num_diffusion_timesteps, config.beta_start, config.beta_end)
-        )
+        self.diffusion = config.diffusion
 
     def forward(
         self,
@@ -184,7 +185,7 @@ class LightenDiffusion(nn.Module):
         return self._noise_channels(self._sampling(steps, eta, sampler, spacing))
 
     def _noise_channels(self, sampling: Sampling) -> int:
-        calls = len(visited(self.diffusion.timesteps, sampling.steps, sampling.spacing))
+        calls = len(self.diffusion.visited(sampling.steps, sampling.spacing))
         return LATENT_CHANNELS * (calls if sampling.eta else 1)
 
     def _sampling(
@@ -213,7 +214,7 @@ def _options(config: LightenDiffusionConfig) -> tuple[Option, ...]:
         Option("eta", usual.eta, "share of noise that is injected on the way (ddim only)", 0, 1),
         Option("sampler", usual.sampler, "ddim as published, dpm++ for few steps", choices=get_args(SamplerName)),
         Option(
-            "spacing", usual.spacing, "of the steps: leading as published, trailing for few", choices=get_args(Spacing)
+            "spacing", usual.spacing, "of the steps: leading as published, others for few", choices=get_args(Spacing)
         ),
         SEED,
         SAMPLES,

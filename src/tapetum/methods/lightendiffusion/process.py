@@ -24,7 +24,7 @@ from tapetum.methods.contract import OnStep
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 SamplerName = Literal["ddim", "dpm++"]
-Spacing = Literal["leading", "trailing"]
+Spacing = Literal["leading", "trailing", "logsnr"]
 BetaSchedule = Literal["linear", "quad", "const", "jsd", "sigmoid"]
 
 
@@ -37,8 +37,9 @@ class Sampling:
         eta: share of noise that is injected on the way, 0 (deterministic) to 1; with "ddim" only.
         sampler: "ddim" as published, or "dpm++", of second order, for few steps.
         spacing: "leading" visits 0, s, 2s, ... below T, s = T // steps, as published: it begins below T - 1, and
-            makes more calls than ``steps`` where that does not divide T. "trailing" makes exactly ``steps`` calls and
-            begins at T - 1, where training's noise does: what few steps need.
+            makes more calls than ``steps`` where that does not divide T. The others begin at T - 1, where training's
+            noise does, as few steps need: "trailing" makes exactly ``steps`` calls, equally spaced; "logsnr" spaces
+            them equally in log(signal / noise), what "dpm++" is for (where two fall on one step, it is visited once).
 
     Raises:
         UsageError: a value outside of these.
@@ -91,19 +92,6 @@ def make_betas(schedule: BetaSchedule, timesteps: int, start: float = 1e-4, end:
     return betas.float()
 
 
-def visited(timesteps: int, steps: int, spacing: Spacing = "leading") -> list[int]:
-    """The steps that a sampler visits, in its order (descending).
-
-    Raises:
-        UsageError: fewer than 1 step or more than there are.
-    """
-    if not 1 <= steps <= timesteps:
-        raise UsageError(f"steps must be from 1 to {timesteps}, got {steps}")
-    if spacing == "leading":
-        return list(range(0, timesteps, timesteps // steps))[::-1]
-    return [round(timesteps * (steps - i) / steps) - 1 for i in range(steps)]
-
-
 class Diffusion:
     """A process with its betas: noising, and sampling by any noise predictor.
 
@@ -119,6 +107,23 @@ class Diffusion:
     def timesteps(self) -> int:
         """T."""
         return len(self.betas)
+
+    def visited(self, steps: int, spacing: Spacing = "leading") -> list[int]:
+        """The steps that a sampler visits, in its order (descending).
+
+        Raises:
+            UsageError: fewer than 1 step or more than there are.
+        """
+        timesteps = self.timesteps
+        if not 1 <= steps <= timesteps:
+            raise UsageError(f"steps must be from 1 to {timesteps}, got {steps}")
+        if spacing == "leading":
+            return list(range(0, timesteps, timesteps // steps))[::-1]
+        if spacing == "trailing":
+            return [round(timesteps * (steps - i) / steps) - 1 for i in range(steps)]
+        levels = [_log_snr(a) for a in self.alphas_bar.tolist() if a > 0]
+        wanted = [levels[-1] + (levels[0] - levels[-1]) * i / steps for i in range(steps)]
+        return sorted({min(range(len(levels)), key=lambda t: abs(levels[t] - level)) for level in wanted}, reverse=True)
 
     def noised(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """``(B, C, h, w)`` at the steps ``t`` ``(B,)`` (integers): sqrt(a) clean + sqrt(1 - a) noise."""
@@ -144,7 +149,7 @@ class Diffusion:
         Raises:
             UsageError: more steps than there are, injected noise that is missing, or no signal where sampling begins.
         """
-        steps = visited(self.timesteps, sampling.steps, sampling.spacing)
+        steps = self.visited(sampling.steps, sampling.spacing)
         if sampling.eta and len(injected) < len(steps) - 1:
             raise UsageError(
                 f"eta {sampling.eta:g} injects noise after each of {len(steps)} steps but the last, got noise for "
