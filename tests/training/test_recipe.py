@@ -5,6 +5,7 @@ import yaml
 
 from tapetum.errors import UsageError
 from tapetum.training.recipe import list_recipes, load_recipe
+from tapetum.training.stages import load_stages
 
 SMALL = {
     "name": "small",
@@ -25,7 +26,10 @@ def small(tmp_path):
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_bundled_recipes_are_valid(name):
-    assert load_recipe(name).name == name
+    recipes = load_stages(name)
+    assert [r.name.removeprefix(name) for r in recipes] in ([""], ["-stage1", "-stage2"])
+    # a stage has the same name, folder and weights, whether it is run by itself or with the others
+    assert recipes == [load_recipe(r.name) for r in recipes]
 
 
 def test_overrides_reach_any_depth(small):
@@ -64,6 +68,12 @@ def test_every_schedule_can_be_written(small, schedule, rates):
         ("schedule.kind=magic", "schedule: .*'magic'"),
         ("data.sources.0.low_key=1", "low_key is for kind: identity, source a is pairs"),
         ("data.sources.0={name: k, kind: identity, gain: 1, pictures: {layout: pictures, folder: x}}", "neither noise"),
+        ("data.sources.0.kind=unpaired", "source a: kind: unpaired and pictures of layout: unpaired go together"),
+        ("data.sources.0.pictures={layout: unpaired, low: a, normal: b}", "go together, these are pairs and unpaired"),
+        ("data.sources.0.pictures={layout: unpaired, low: a}", "normal: is missing"),
+        ("data.sources.0.pictures={layout: unpaired, low: [], normal: b}", "low: .*at least 1 item"),
+        ("data.sources.0.pictures={layout: unpaired, low: [{layout: x}], normal: b}", "low.0: .*'x'"),
+        ("data.sources.0.kind=lows", "kind: lows needs lists of pairs, not layout: pictures"),
         ("data.sources.0.highlights=2", "highlights: .*less than or equal to 1, got 2"),
         ("run.seed=-1", "run.seed: .*greater than or equal to 0"),
         ("name=../evil", "name: .*pattern"),

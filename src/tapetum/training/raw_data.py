@@ -17,7 +17,7 @@ from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.raw_samples import RawSource, RealNoise, SyntheticNoise
 from tapetum.data.raw_sets import RawPair, eld_pairs, sid_pairs
 from tapetum.errors import InputError, UsageError
-from tapetum.training.recipe import EldList, RawSection, Recipe, SidList, SourceSection
+from tapetum.training.recipe import CsvList, EldList, PictureList, RawSection, Recipe, SidList, SourceSection, SplitList
 
 Pictures = Sequence[Path] | Sequence[RawPair]
 
@@ -77,15 +77,26 @@ def _pictures(section: SourceSection, root: Path) -> tuple[Pictures, Pictures]:
     elif isinstance(pictures, EldList):
         pairs = eld_pairs(root / pictures.folder, pictures.cameras, pictures.ratios)
     else:
-        assert pictures.layout == "pictures"
-        train, held = lists.hold_out(lists.pairs_of_pictures(root / pictures.folder), section.hold_out)
-        return [pair.target for pair in train], [pair.target for pair in held]
+        train, held = lists.hold_out(_photographs(pictures, root), section.hold_out)
+        # several lows may have one target
+        first, second = (list(dict.fromkeys(pair.target for pair in part)) for part in (train, held))
+        return first, second
     if section.kind == "raw-synthetic":  # each long exposure once
         pairs = sorted({pair.target: pair for pair in pairs}.values(), key=lambda pair: pair.target)
     # a RawPair has the scene that is asked for
     split = lists.hold_out(cast("list[lists.Pair]", pairs), section.hold_out)
     train, held = (cast("list[RawPair]", part) for part in split)
     return train, held
+
+
+def _photographs(pictures: object, root: Path) -> list[lists.Pair]:
+    """Pairs whose targets are good photographs."""
+    if isinstance(pictures, SplitList):
+        return lists.pairs_of_split(root / pictures.file, pictures.key)
+    if isinstance(pictures, CsvList):
+        return lists.pairs_of_csv(root / pictures.file, root / pictures.folder)
+    assert isinstance(pictures, PictureList)
+    return lists.pairs_of_pictures(root / pictures.folder)
 
 
 def _noise(section: SourceSection, options: RawSection) -> SyntheticNoise | RealNoise:

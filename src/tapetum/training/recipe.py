@@ -195,9 +195,10 @@ class SourceSection(Section):
             if self.raw is not None or isinstance(self.pictures, (SidList, EldList)):
                 raise ValueError(f"{where} takes neither raw: nor RAW pictures, kind: raw-synthetic or raw-pairs does")
             return self
-        known = (SidList, EldList) if self.kind == "raw-pairs" else (SidList, EldList, PictureList)
+        photographs = () if self.kind == "raw-pairs" else (PictureList, SplitList, CsvList)
+        known = (SidList, EldList, *photographs)
         if not isinstance(self.pictures, known):
-            layouts = "sid or eld" if self.kind == "raw-pairs" else "pictures (sRGB), sid or eld"
+            layouts = "pictures, split or csv (sRGB), sid or eld" if photographs else "sid or eld"
             raise ValueError(f"{where} takes pictures of layout: {layouts}, not {self.pictures.layout}")
         unused = [name for name in ("noise", "gain", "low_key", "stops", "highlights") if name in self.model_fields_set]
         if unused:

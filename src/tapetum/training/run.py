@@ -276,7 +276,7 @@ class Progress(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-            print(f"validation at {trainer.global_step}: " + "  ".join(f"{k[4:]} {v:.2f}" for k, v in shown.items()))
+            print(f"validation at {trainer.global_step}: " + "  ".join(f"{k[4:]} {v:.4g}" for k, v in shown.items()))
             sys.stdout.flush()
 
 
