@@ -29,12 +29,14 @@ from tapetum.imaging.raw.shot import Shot
 from tapetum.imaging.replacing import replacing
 
 SUFFIX = ".dng"
-# Demosaiced light is stored above a pedestal, so that noise below black survives
-LINEAR_BLACK = 2048
+# Demosaiced light is stored above a pedestal, so that noise below black survives. A small one: LibRaw 0.22 takes white
+# for 65535 above black in files of three colours, so it shows them darker by this share, 0.8 %.
+LINEAR_BLACK = 512
 _CFA, _LINEAR = 32803, 34892  # photometric interpretations
 _D65 = 21
 _LARGEST = (1 << 32) - (1 << 20)  # offsets in a TIFF have 32 bits
 _STRIP_ROWS = 256
+_UNKNOWN = "unknown"
 
 
 def write_mosaic(raw: RawPicture, path: str | os.PathLike[str], *, ev: float = 0.0) -> None:
@@ -69,7 +71,7 @@ def write_mosaic(raw: RawPicture, path: str | os.PathLike[str], *, ev: float = 0
 
 
 def write_linear(raw: RawPicture, path: str | os.PathLike[str], *, ev: float = 0.0) -> None:
-    """Demosaiced camera colours as a linear DNG: black 2048, white 65535, not white-balanced, nothing else clipped.
+    """Demosaiced camera colours as a linear DNG: black 512, white 65535, not white-balanced, nothing else clipped.
 
     Args:
         ev: see :func:`write_mosaic`.
@@ -150,11 +152,11 @@ def _linear_levels(black: int) -> list[Entry]:
 
 
 def _colour_tags(shot: Shot, matrix: np.ndarray | None, gains: Sequence[float], ev: float) -> list[Entry]:
-    model = " ".join(dict.fromkeys(f"{shot.make} {shot.model}".split())) or "unknown camera"
+    model = " ".join(dict.fromkeys(f"{shot.make} {shot.model}".split())) or _UNKNOWN
     xyz_to_camera = np.linalg.inv(SRGB_TO_XYZ) if matrix is None else matrix
     return [
-        *([text(271, shot.make)] if shot.make else []),
-        *([text(272, shot.model)] if shot.model else []),
+        text(271, shot.make or _UNKNOWN),  # LibRaw takes a file without these for none of a camera
+        text(272, shot.model or _UNKNOWN),
         text(50708, model),
         rationals(50721, *xyz_to_camera.ravel(), signed=True),
         rationals(50728, *(1 / gain for gain in gains)),

@@ -12,7 +12,7 @@ from tapetum.imaging.raw.picture import RawPicture
 LARGEST_RATIO = 300.0  # what published methods are trained for; more shows nothing but noise
 _GREY = 0.18  # where the geometric mean of a scene is put: the reflectance of the photographers' grey card
 _WHITE_SHARE = 0.98  # of the blocks stay below saturation
-_BLOCKS = 128  # on the longer side
+_BLOCKS = 32  # on the longer side
 _FLOOR = 1 / 4096  # darker blocks count as this: black sky and masked corners say nothing about exposure
 
 
