@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -44,7 +45,7 @@ def _channels(state: Mapping[str, Tensor], first: str, last: str) -> tuple[int, 
     return state[first].shape[1], state[last].shape[0]
 
 
-def _seen(inside: int, outside: int) -> dict[str, bool]:
+def _seen(inside: int, outside: int) -> dict[str, Any]:
     """What a number of input channels and of output channels means."""
     if inside not in (CHANNELS, 2 * CHANNELS, 3 * CHANNELS) or outside not in (CHANNELS, 2 * CHANNELS + 1):
         raise WeightsError(
