@@ -202,10 +202,10 @@ def test_stopped_by_ctrl_c(tmp_path, tapetum, doubler, save, monkeypatch):
 
     do = enhance.do
 
-    def stopped_at_b(job, *arguments):
+    def stopped_at_b(enhancer, reading, quality, job, on_step):
         if job.source.name == "b.png":
             raise KeyboardInterrupt
-        do(job, *arguments)
+        do(enhancer, reading, quality, job, on_step)
 
     for name in ("a", "b", "c"):
         save(f"in/{name}.png")
