@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tapetum.cli import developing, raw_evaluate
+from tapetum.cli import developing, raw_calibrate, raw_evaluate
 from tapetum.cli.console import DONE, print_json, printable, say
 from tapetum.errors import UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at camera RAW files, or develop them.")
 
 app.command("evaluate")(raw_evaluate.evaluate)
+app.command("calibrate")(raw_calibrate.calibrate)
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A camera's RAW file, or a headerless one.")]
 

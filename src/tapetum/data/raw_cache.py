@@ -63,18 +63,20 @@ class RawCache:
     """Frames of RAW files.
 
     Args:
-        folder: where they are kept; made when needed.
+        folder: where they are kept; made when needed. None: decoded each time.
         read: how a file is decoded.
     """
 
-    def __init__(self, folder: Path, read: Callable[[Path], RawPicture] = read_raw) -> None:
+    def __init__(self, folder: Path | None, read: Callable[[Path], RawPicture] = read_raw) -> None:
         self.folder = folder
         self._read = read
         self._names: dict[Path, str] = {}  # found before, by this process
 
     def get(self, path: Path) -> RawFrame:
         """Raises InputError: the file cannot be read, or the cache cannot be written."""
-        numbers, facts = self._places(path)
+        if self.folder is None:
+            return _frame(self._read(path))
+        numbers, facts = self._places(path, self.folder)
         if not (numbers.is_file() and facts.is_file()):
             self._keep(_frame(self._read(path)), numbers, facts)
         try:
@@ -85,13 +87,15 @@ class RawCache:
 
     def missing(self, paths: Sequence[Path]) -> list[Path]:
         """Those that are not there yet. Raises InputError: one cannot be read."""
-        return [path for path in paths if not all(place.is_file() for place in self._places(path))]
+        if self.folder is None:
+            return list(paths)
+        return [path for path in paths if not all(place.is_file() for place in self._places(path, self.folder))]
 
-    def _places(self, path: Path) -> tuple[Path, Path]:
+    def _places(self, path: Path, folder: Path) -> tuple[Path, Path]:
         if path not in self._names:
             self._names[path] = _content_hash(path)
         name = f"{self._names[path]}-v{_VERSION}"
-        return self.folder / f"{name}.npy", self.folder / f"{name}.json"
+        return folder / f"{name}.npy", folder / f"{name}.json"
 
     def _keep(self, frame: RawFrame, numbers: Path, facts: Path) -> None:
         try:

@@ -135,7 +135,7 @@ def read_card(path: Path) -> CameraNoise:
     Raises:
         InputError: the file cannot be read; UsageError: it is no card, and says what is wrong with it.
     """
-    yaml: Any = require("yaml", "torch", "a camera's card")
+    yaml: Any = require("yaml", "raw", "a camera's card")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -151,7 +151,7 @@ def read_card(path: Path) -> CameraNoise:
 
 def card_text(camera: CameraNoise) -> str:
     """The card's file, YAML. :func:`read_card` gives the camera back."""
-    yaml: Any = require("yaml", "torch", "a camera's card")
+    yaml: Any = require("yaml", "raw", "a camera's card")
     content = {"format": CARD_FORMAT, **asdict(camera)}
     content["gain"] = {(int(iso) if iso == int(iso) else iso): gain for iso, gain in camera.gain}
     for name in ("shapes", "models", "measured"):

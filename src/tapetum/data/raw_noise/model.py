@@ -175,7 +175,7 @@ class GivenDraws:
     """
 
     def __init__(self, **numbers: Any) -> None:
-        self._poisson: Any = numbers.pop("poisson", None)
+        self._poisson = numbers.pop("poisson", None)
         names = {"uniform": "quantisation", "shot_normal": "shot", "row_normal": "row"}
         names |= {"read_normal": "read", "read_tukey": "tukey"}
         self._numbers = {names[name]: value for name, value in numbers.items()}
@@ -191,7 +191,8 @@ class GivenDraws:
     def poisson(self, mean: Tensor) -> Tensor:
         if self._poisson is None:
             raise KeyError("poisson")
-        return self._poisson(mean) if callable(self._poisson) else self._poisson
+        given: Any = self._poisson
+        return given if isinstance(given, Tensor) else given(mean)
 
     def tukey(self, like: Tensor, shape: float | Tensor) -> Tensor:
         return self._numbers["tukey"]
