@@ -66,6 +66,7 @@ class Enhancer:
         bfloat16, channels_last, compile: of the PyTorch engine (:class:`tapetum.engines.torch.TorchEngine`).
         **options: what the model leaves to its user, such as ``steps=20, seed=1``; ``tapetum models NAME`` lists them.
             None: the default. One seed draws the same noise for every picture, whatever its tiles.
+            The mean of several samples takes 24 bytes for each pixel beside ``memory``.
 
     Attributes:
         engine: what runs the network (``engine.name``, ``engine.properties``).
