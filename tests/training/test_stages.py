@@ -261,6 +261,15 @@ def test_the_average_is_what_is_validated_sampled_and_written(place: Path, monke
     assert any(not torch.equal(written[key], raw[key]) for key in written)
 
 
+def test_a_finished_stage_without_a_checkpoint_is_passed_over(place: Path) -> None:
+    changes = ["one.run.steps=1", "one.run.save_every=9", "two.run.steps=1"]
+    train_stages(load_stages(place / "both.yaml", changes))
+    assert not (place / "runs" / "both-one" / "checkpoints" / "last.ckpt").exists()
+    before = (place / "runs" / "both-one" / "weights.safetensors").stat().st_mtime_ns
+    train_stages(load_stages(place / "both.yaml", changes))
+    assert (place / "runs" / "both-one" / "weights.safetensors").stat().st_mtime_ns == before
+
+
 def test_stage_2_notices_that_stage_1_was_trained_on(place: Path) -> None:
     train_stages(load_stages(place / "both.yaml"))
     with pytest.raises(UsageError, match=r"both-two holds a training that began with other weights .*--restart"):

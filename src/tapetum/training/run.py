@@ -55,7 +55,7 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     last = folder / "checkpoints" / LAST
     path = folder / WEIGHTS
     resumes = resume and last.is_file()
-    if resumes:
+    if resumes or (resume and path.is_file()):  # a short training ends before its first checkpoint
         check_same(recipe, folder)
         if is_finished(recipe, folder):
             return path
