@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,3 +151,14 @@ def _daylight(matrix: np.ndarray | None) -> tuple[float, ...]:
 def test_a_mosaic_can_be_too_small(taken: Taken) -> None:
     with pytest.raises(InputError, match="2 x 16 is too small"):
         develop(taken().replace(mosaic=np.zeros((16, 2), np.uint16)))
+
+
+def test_memory_beside_the_result_is_small() -> None:
+    raw = RawPicture(np.zeros((2000, 2000), np.uint16), "RGGB", (0.0,) * 4, 16383.0)
+    tracemalloc.start()
+    try:
+        picture = develop(raw)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - picture.pixels.nbytes < 30e6
