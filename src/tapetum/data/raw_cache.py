@@ -55,8 +55,11 @@ class RawFrame:
     @property
     def white(self) -> float:
         """16383 for every file of 14 bit, as published; other files' own."""
-        fourteen_bit = PUBLISHED_WHITE / 2 < self.facts.white <= PUBLISHED_WHITE
-        return PUBLISHED_WHITE if fourteen_bit else self.facts.white
+        return PUBLISHED_WHITE if self.is_14_bit else self.facts.white
+
+    @property
+    def is_14_bit(self) -> bool:
+        return PUBLISHED_WHITE / 2 < self.facts.white <= PUBLISHED_WHITE
 
 
 class RawCache:

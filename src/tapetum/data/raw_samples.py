@@ -239,7 +239,7 @@ def _real(
     gain = noise.by_name.get(pair.camera, noise.camera).gain_at(short.facts.iso)
     if short.white != long.white:
         raise InputError(f"{pair.low}: its white level differs from its long exposure's")
-    if short.white == short.facts.white:  # not of 14 bit: its own scale of digital numbers
+    if not short.is_14_bit:  # its own scale of digital numbers
         gain *= SATURATION / (short.white - float(np.mean(short.facts.black)))
     low, clean = torch.from_numpy(np.clip(short.part(*place) * np.float32(ratio), 0, 1)), torch.from_numpy(target)
     if noise.lengthen and ratio > _LEAST_RATIO:

@@ -76,9 +76,7 @@ def sid_pairs(folder: Path, listed: str = "train", bursts: Literal["listed", "al
     missing = list(dict.fromkeys(place for place in wanted if place[1] not in present[place[0]]))
     if missing:
         side, name = missing[0]
-        raise InputError(
-            f"{folder / side}: no {name}, which the list {listed} names ({len(missing)} files are missing)"
-        )
+        raise InputError(f"{folder / side}: no {name}, which the list {listed} names ({len(missing)} files missing)")
     return list(pairs.values())
 
 
