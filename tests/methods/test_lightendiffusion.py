@@ -517,31 +517,39 @@ def test_whom_the_decomposition_trains(trains: Any) -> None:
     assert touched == ({"ReconNet", "retinex"} if trains == "all" else {"retinex"})
 
 
-def test_stage_1_learns_and_the_swap_test_tells_a_dead_latent() -> None:
-    """On flat scenes of two exposures: with the cross content the latent carries the light."""
+def test_a_short_run_of_stage_1_lowers_its_losses() -> None:
     torch.manual_seed(0)
     view = torch.rand(2, 3, 2, 2).repeat_interleave(16, 2).repeat_interleave(16, 3)
     batch = {"low": 0.15 * view, "target": 0.9 * view}
     network = Stage1(Stage1Config(8))
+    # Where it begins, the decoder takes no notice of the latent
     before = swap_test(network, batch["low"], batch["target"])
-    assert abs(before["mean_swapped"] - before["mean_low"]) < 0.01  # the decoder takes no notice yet
-    objective, optimiser = (
-        Stage1Objective(cross=1.0, decomposition_trains="ctdn"),
-        torch.optim.Adam(network.parameters(), 2e-3),
-    )
-    first: dict[str, float] = {}
+    assert before["mean_swapped"] == pytest.approx(before["mean_low"], abs=1e-4)
+    objective = Stage1Objective(cross=1.0, decomposition_trains="ctdn")
+    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    seen: list[dict[str, float]] = []
     for _ in range(60):
         optimiser.zero_grad()
         losses = objective(network, batch)
-        first = first or {name: loss.item() for name, loss in losses.items()}
         losses["loss"].backward()
         optimiser.step()
-    assert losses["content"] < 0.5 * first["content"]
-    assert losses["reconstruction"] < 0.95 * first["reconstruction"]
-    after = swap_test(network, batch["low"], batch["target"])
-    assert set(after) == {"spread", "difference", "mean_low", "mean_swapped", "mean_normal"}
-    assert after["difference"] > 5 * before["difference"]
-    assert after["mean_swapped"] - after["mean_low"] > 0.5 * (after["mean_normal"] - batch["low"].mean().item())
+        seen.append({name: loss.item() for name, loss in losses.items()})
+    for name in ("content", "cross", "reconstruction"):
+        assert seen[-1][name] < 0.8 * seen[0][name]
+
+
+class Dead(Perfect):
+    def decode(self, latent: Tensor, skips: Tensor) -> Tensor:
+        return skips
+
+
+def test_the_swap_test_tells_a_latent_that_carries_the_light_from_a_dead_one() -> None:
+    low, normal = picture(2), picture(2) + 0.4
+    means = {"mean_low": low.mean().item(), "mean_normal": normal.mean().item()}
+    alive, dead = (swap_test(each, low, normal) for each in (Perfect(), Dead()))  # type: ignore[arg-type]
+    others = {"spread": low.std(dim=(2, 3)).mean().item(), "difference": 0.4}
+    assert alive == pytest.approx(means | others | {"mean_swapped": means["mean_normal"]})
+    assert dead == pytest.approx(means | others | {"mean_swapped": means["mean_low"]})
 
 
 def test_stage_2_trains_the_noise_predictor_alone() -> None:
