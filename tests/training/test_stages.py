@@ -343,6 +343,13 @@ def test_stages_that_do_not_follow_are_refused_before_the_first_begins(place: Pa
     assert not (place / "runs").exists()
 
 
+@pytest.mark.parametrize(("steps", "says"), [(0, "from 1 up, got 0"), (101, "steps must be from 1 to 100, got 101")])
+def test_steps_of_the_training_sampler(place: Path, steps: int, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        train_stages(load_stages(place / "both.yaml", [f"two.objective.steps={steps}"]))
+    assert not (place / "runs").exists()
+
+
 def test_a_patch_that_the_network_cannot_take(place: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.patch is 20: lightendiffusion_stage1 with this config needs .* of 8"):
         train(load_recipe(place / "first.yaml", ["data.patch=20"]))

@@ -190,7 +190,8 @@ class Method:
         objective: class of how it learns, called as ``objective(**options)``; an instance is called as
             ``objective(network, batch)`` and returns a dict of scalar tensors with at least the key "loss". Where it
             has ``examine(network, low, target)``, validation asks it for an :class:`Examination` of each picture
-            ``(1, 3, H, W)``, sides cut to multiples of the network's; target is None where there is none.
+            ``(1, 3, H, W)``, sides cut to multiples of the network's; target is None where there is none. Where it has
+            ``check(network)``, that raises UsageError for options that do not fit the network, before training begins.
         recognise: from a state dict with clean keys (wrappers removed) its configuration, or None where
             the keys are another method's. May raise WeightsError for a known but unsupported variant.
         remap: where published keys differ from ours: a pure function on the state dict.

@@ -215,7 +215,10 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     multiple, patch = cast("Properties", network.properties).size_multiple, recipe.data.patch
     if patch is not None and patch % multiple:
         raise UsageError(f"data.patch is {patch}: {method.name} with this config needs a multiple of {multiple}")
-    return network, method.objective(**recipe.objective)
+    objective = method.objective(**recipe.objective)
+    if hasattr(objective, "check"):
+        objective.check(network)
+    return network, objective
 
 
 def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:

@@ -151,6 +151,11 @@ class Stage2Objective:
         self.sampling = None if steps is None else Sampling(steps)
         self.checkpointing = checkpointing
 
+    def check(self, network: nn.Module) -> None:
+        """Raises UsageError where the sampler has more steps than the process."""
+        if self.sampling is not None:
+            cast("LightenDiffusion", network).diffusion.visited(self.sampling.steps)
+
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]; the target is any normal picture. Draws from
         torch's global generator. Returns the scalar "loss", and its two parts with their weights."""
