@@ -217,6 +217,14 @@ def test_dropout_in_training_only() -> None:
     assert all(module.p == 0.1 for module in net.modules() if isinstance(module, nn.Dropout))
 
 
+def test_dropout_may_be_left_out() -> None:
+    net, low = build(MambaLLIEConfig(nf=4, depths=(1, 1, 1, 1, 1, 1), d_state=2, dropout=0)), dark(1, 3, 8, 12)
+    kept = run(net, low)
+    assert torch.equal(kept, run(net.train(), low))
+    with pytest.raises(UsageError, match="dropout must be at least 0 and below 1, got 1"):
+        MambaLLIEConfig(dropout=1)
+
+
 # learning
 
 

@@ -13,7 +13,7 @@ feature is handed from block to block and dropped at the end of a group.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -24,7 +24,6 @@ from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
 from tapetum.ops.selective_scan import cross_selective_scan
 
-DROPOUT = 0.1
 DIRECTIONS = 4
 _SCALES = (1, 2, 4, 4, 2, 1)  # of the six groups: widths are nf times these, sides divided by them
 # Of tiles. All of the picture has some influence on every pixel, so this is a choice: more overlap hardly brings a tile
@@ -42,6 +41,8 @@ class MambaLLIEConfig:
         d_state: numbers of the state that each channel carries along the scan.
         mlp_ratio: inner width of a block over its width, a whole number.
         embed_dim: the option files repeat ``nf`` under this name; None: the same.
+        dropout: share of the tokens' numbers that training drops at the entry of a block. A file does not tell it, so
+            configurations that differ in nothing else are equal.
 
     Raises:
         UsageError: a value that no network can have.
@@ -52,6 +53,7 @@ class MambaLLIEConfig:
     d_state: int = 32
     mlp_ratio: float = 2
     embed_dim: int | None = None
+    dropout: float = field(default=0.1, compare=False)
 
     def __post_init__(self) -> None:
         if self.nf < 1 or self.d_state < 1:
@@ -60,6 +62,8 @@ class MambaLLIEConfig:
             raise UsageError(f"mamballie: depths must be six numbers from 0 up, got {self.depths}")
         if self.mlp_ratio < 1 or self.mlp_ratio % 1:
             raise UsageError(f"mamballie: mlp_ratio must be a whole number from 1 up, got {self.mlp_ratio}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"mamballie: dropout must be at least 0 and below 1, got {self.dropout}")
         if self.embed_dim not in (None, self.nf):
             raise UsageError(f"mamballie: embed_dim must equal nf, got {self.embed_dim} and {self.nf}")
         object.__setattr__(self, "depths", tuple(self.depths))
@@ -103,7 +107,7 @@ class MambaLLIE(nn.Module):
         config = self.config
         width, ratio = config.nf * _SCALES[k - 1], int(config.mlp_ratio)
         self.add_module(f"conv_first_{k}_fea", nn.Conv2d(5, width * ratio, 3, padding=1))
-        self.add_module(f"VSSB_{k}", Group(width, config.depths[k - 1], config.d_state, ratio))
+        self.add_module(f"VSSB_{k}", Group(width, config.depths[k - 1], config.d_state, ratio, config.dropout))
 
     def forward(self, low: Tensor) -> Tensor:
         """``(B, 3, H, W) -> (B, 3, H, W)``. In training mode tokens are dropped by torch's default generator."""
@@ -130,8 +134,8 @@ def illumination_prior(low: Tensor) -> Tensor:
 class Group(nn.ModuleList):
     """Blocks of one width in sequence; none is the identity."""
 
-    def __init__(self, width: int, depth: int, d_state: int, ratio: int) -> None:
-        super().__init__(GlobalThenLocalBlock(width, d_state, ratio) for _ in range(depth))
+    def __init__(self, width: int, depth: int, d_state: int, ratio: int, dropout: float = 0.1) -> None:
+        super().__init__(GlobalThenLocalBlock(width, d_state, ratio, dropout) for _ in range(depth))
 
     def forward(self, x: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
         """Image feature ``(B, D, H, W)`` and illumination feature ``(B, D r, H, W)`` to the same."""
@@ -143,9 +147,9 @@ class Group(nn.ModuleList):
 class GlobalThenLocalBlock(nn.Module):
     """GLSSB: the scan of the whole picture, then the selection of kernels."""
 
-    def __init__(self, width: int, d_state: int, ratio: int) -> None:
+    def __init__(self, width: int, d_state: int, ratio: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
         self.ln_1 = ChannelNorm(width)
         self.ss2d = LocallyEnhancedScan(width, d_state, ratio)
         self.ln_2 = ChannelNorm(width)
