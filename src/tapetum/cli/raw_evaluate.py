@@ -60,7 +60,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the noise and of the photons drawn.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda ...")] = "cpu",
     cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that keeps decoded RAW files for the next time.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of decoded RAW files. Default: the trainings' own."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first pictures.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the figures of every picture.")] = None,
@@ -144,6 +145,7 @@ def real(
     from tapetum.data.raw_cache import RawCache
     from tapetum.data.raw_sets import eld_pairs, sid_pairs
     from tapetum.evaluation.raw_run import SID_CROP, real_cases
+    from tapetum.training.raw_data import cache_folder
 
     if sid is not None:
         pairs, crop = sid_pairs(sid, split), SID_CROP
@@ -155,7 +157,7 @@ def real(
     if not pairs:
         raise InputError(f"{sid or eld}: no pair of the ratio {', '.join(f'{r:g}' for r in ratios or ())}")
     pairs = pairs[:limit]
-    return real_cases(pairs, camera, {name: camera}, RawCache(cache), crop), len(pairs)
+    return real_cases(pairs, camera, {name: camera}, RawCache(cache or cache_folder()), crop), len(pairs)
 
 
 def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | None) -> None:

@@ -192,7 +192,7 @@ class UNet(Backbone):
             noise_scale=1,
             iterative=True,
             no_onnx=_NO_ONNX,
-            bytes_per_pixel=1200,
+            bytes_per_pixel=1260,
         )
         widths = (config.network_channels, *_UNET_WIDTHS)
         for level in range(1, 6):
@@ -250,7 +250,7 @@ class NAFNet(Backbone):
             noise_scale=1,
             iterative=True,
             no_onnx=_NO_ONNX,
-            bytes_per_pixel=400 + 40 * config.width,
+            bytes_per_pixel=560 + 40 * config.width,
         )
         width = config.width
         self.intro = nn.Conv2d(config.network_channels, width, 3, padding=1)
