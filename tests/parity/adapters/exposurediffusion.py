@@ -22,7 +22,7 @@ from tapetum.data.raw_noise.model import (
     parameters_of_draws,
 )
 from tapetum.data.raw_noise.tukey import tukey_quantile, tukey_variance
-from tapetum.data.raw_samples import patches_of, lengthened, turn
+from tapetum.data.raw_samples import lengthened, patches_of, turn
 from tapetum.data.raw_sets import published_lists, sid_pairs
 from tapetum.evaluation.raw import Protocol, centre_crop, evaluate_picture, pad_published
 from tapetum.imaging.raw.packing import channel_sites, level, pack_bayer, pack_xtrans, unpack_bayer, unpack_xtrans
