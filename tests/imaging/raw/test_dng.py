@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapetum.errors import InputError
+from tapetum.errors import InputError, TapetumWarning
 from tapetum.imaging import Picture, exif, linear_to_srgb, read_picture, write_picture
 from tapetum.imaging.raw import RawPicture, develop, read_developed, read_raw, write_linear, write_mosaic
 from tapetum.imaging.raw.dng import LINEAR_BLACK, linear_strips
@@ -94,6 +94,12 @@ def test_finished_pictures_keep_their_light(dtype: str, tmp_path: Path, rawpy: o
 def test_grey_becomes_three_equal_colours(tmp_path: Path, rawpy: object) -> None:
     write_picture(Picture(np.full((30, 40, 1), 40000, np.uint16)), tmp_path / "a.dng")
     assert np.ptp(read_picture(tmp_path / "a.dng").pixels.astype(int)) <= 4
+
+
+def test_transparency_is_dropped_with_a_warning(tmp_path: Path) -> None:
+    picture = Picture(np.zeros((30, 40, 3), np.uint8), alpha=np.zeros((30, 40), np.uint8))
+    with pytest.warns(TapetumWarning, match="no transparency"):
+        write_picture(picture, tmp_path / "a.dng")
 
 
 def test_metadata_is_kept(taken: Taken, tmp_path: Path, rawpy: object) -> None:

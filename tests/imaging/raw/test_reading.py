@@ -140,6 +140,16 @@ def test_xtrans_is_developed_by_libraw(tmp_path: Path, rawpy: object) -> None:
     np.testing.assert_allclose(picture.pixels, expected, rtol=0.005)
 
 
+def test_an_array_that_rawpy_does_not_know() -> None:
+    class Opened:
+        @property
+        def raw_pattern(self) -> None:
+            raise NotImplementedError("filters: 148")
+
+    with pytest.raises(InputError, match="no colour filter array that can be read"):
+        _pattern(Opened())
+
+
 def test_too_large_is_refused_before_it_is_decoded(taken: Taken, tmp_path: Path, rawpy: object) -> None:
     write_mosaic(taken(), tmp_path / "a.dng")
     assert "128 x 96 pixels, more than the limit of 1000" in refusal(tmp_path / "a.dng", max_pixels=1000)
@@ -209,6 +219,8 @@ def test_no_bayer_is_told_apart(changed: Callable[..., Path], rawpy: object) -> 
         ({"black": (-1.0, 0.0, 0.0, 0.0)}, "at least 0"),
         ({"white_balance": (0.0, 1.0, 1.0)}, "white balance"),
         ({"white_balance": (float("nan"), 1.0, 1.0)}, "white balance"),
+        ({"matrix": np.ones((3, 3))}, "matrix has no inverse"),
+        ({"matrix": np.full((3, 3), np.nan)}, "matrix has no inverse"),
         ({"orientation": 2}, "1, 3, 6 or 8, got 2"),
     ],
 )

@@ -25,7 +25,7 @@ def camera_to_srgb(matrix: np.ndarray | None) -> np.ndarray:
         return np.eye(3)
     direct = np.asarray(matrix, np.float64) @ SRGB_TO_XYZ
     sums = direct.sum(axis=1, keepdims=True)
-    if np.abs(sums).min() < 1e-6 or np.abs(np.linalg.det(direct / sums)) < 1e-6:
+    if not (np.isfinite(direct).all() and np.abs(sums).min() > 1e-6 and np.abs(np.linalg.det(direct / sums)) > 1e-6):
         raise UsageError("the camera's colour matrix has no inverse")
     return np.linalg.inv(direct / sums)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tapetum import __version__
-from tapetum.errors import InputError, os_reason
+from tapetum.errors import InputError, TapetumWarning, os_reason
 from tapetum.imaging import exif
 from tapetum.imaging.colour import srgb_to_linear
 from tapetum.imaging.exif import Entry
@@ -98,11 +99,13 @@ def linear_strips(raw: RawPicture) -> Iterator[np.ndarray]:
 
 
 def write_picture_as_dng(picture: Picture, path: Path) -> None:
-    """A finished picture as a linear DNG: its linear light in sRGB's primaries, 0..65535. Alpha is dropped.
+    """A finished picture as a linear DNG: its linear light in sRGB's primaries, 0..65535. Alpha is dropped (warning).
 
     Raises:
         InputError: the file cannot be written.
     """
+    if picture.alpha is not None:
+        warnings.warn(f"{path}: DNG has no transparency: it is dropped", TapetumWarning, stacklevel=3)
     block = picture.metadata.get("exif-data")
     told = exif.values(block) if block else {}
     shot = Shot(make=str(told.get(271, "")), model=str(told.get(272, "")))

@@ -155,7 +155,10 @@ def _stderr_of_libraw(complaints: list[str]) -> Iterator[None]:
 
 
 def _pattern(raw: Any) -> str:
-    cell = raw.raw_pattern
+    try:
+        cell = raw.raw_pattern
+    except NotImplementedError:  # a number of LibRaw's for the array that rawpy does not know
+        raise InputError("has no colour filter array that can be read") from None
     if cell is None:
         raise NoBayer("holds all colours of each pixel, not a mosaic")
     if cell.shape == (6, 6):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import InputError, UsageError
+from tapetum.imaging.raw.colour import camera_to_srgb
 from tapetum.imaging.raw.packing import PATTERNS, level, pack_bayer, unlevel, unpack_bayer
 from tapetum.imaging.raw.shot import Shot
 
@@ -32,7 +33,7 @@ class RawPicture:
 
     Raises:
         InputError: values that make no picture: black not below white, a white balance that is not positive, another
-            pattern, odd sides.
+            pattern, odd sides, a matrix without an inverse.
     """
 
     mosaic: np.ndarray
@@ -59,6 +60,10 @@ class RawPicture:
             raise InputError(
                 f"its white balance ({told}) must be above 0: give one with --white-balance R,G,B or daylight"
             )
+        try:
+            camera_to_srgb(self.matrix)
+        except UsageError as error:
+            raise InputError(str(error)) from None
         if self.orientation not in (1, 3, 6, 8):
             raise InputError(f"its orientation must be 1, 3, 6 or 8, got {self.orientation}")
 
