@@ -105,7 +105,7 @@ def small(folder: Path, mean: float, iso: int | None = 100, count: int = 2, **op
         ({"mean": 0}, {"mean": 0}, "as dark as a bias frame"),
         ({"mean": 60000}, {"mean": 0}, "ISO 100: its flat frames are clipped: expose them to about half of white"),
         ({"mean": 3000, "count": 1}, {"mean": 0}, "ISO 100: needs at least 2 flat frames of the same exposure"),
-        ({"mean": 3000}, {"mean": 0, "count": 1}, "ISO 100: 1 bias frames, needs at least 2"),
+        ({"mean": 3000}, {"mean": 0, "count": 1}, "ISO 100: 1 bias frame, needs at least 2"),
         ({"mean": 3000, "iso": 200}, {"mean": 0}, "ISO 200: 0 bias frames"),
         ({"mean": 3000, "iso": None}, {"mean": 0}, "does not tell its ISO speed"),
         ({"mean": 3000, "model": "Other"}, {"mean": 0}, "frames of several cameras: Cam 1, Other"),

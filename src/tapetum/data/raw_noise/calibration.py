@@ -91,7 +91,11 @@ def calibrate(
 def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Measurement:
     """All of one ISO speed. Raises InputError: see :func:`calibrate`."""
     if len(biases) < 2:
-        raise InputError(f"ISO {iso:g}: {len(biases)} bias frames, needs at least 2 (lens cap on, shortest exposure)")
+        given = f"{len(biases)} bias frame" + ("" if len(biases) == 1 else "s")
+        raise InputError(
+            f"ISO {iso:g}: {given}, needs at least 2 (lens cap on, shortest exposure; --bias takes a folder, or is "
+            "given for each file)"
+        )
     black = np.mean([frame.numbers.mean((1, 2), dtype=np.float64) for frame in biases], axis=0).astype(np.float32)
     dark = [frame.numbers.astype(np.float32) - black[:, None, None] for frame in biases]
     pairs = list(zip(dark[::2], dark[1::2], strict=False))
