@@ -22,6 +22,7 @@ FLOORS = (
     ("weights",),
     ("engines",),
     ("enhancer",),
+    ("raw_enhancer",),
     ("evaluation", "deploy", "serving"),
     ("training",),  # validates with evaluation
     ("cli",),

@@ -200,7 +200,9 @@ class SourceSection(Section):
         if not isinstance(self.pictures, known):
             layouts = "pictures, split or csv (sRGB), sid or eld" if photographs else "sid or eld"
             raise ValueError(f"{where} takes pictures of layout: {layouts}, not {self.pictures.layout}")
-        unused = [name for name in ("noise", "gain", "low_key", "stops", "highlights") if name in self.model_fields_set]
+        fields = type(self).model_fields  # not what is set: a recipe that was written out sets all
+        names = ("noise", "gain", "low_key", "stops", "highlights")
+        unused = [name for name in names if getattr(self, name) != fields[name].default]
         if unused:
             raise ValueError(f"{where} has no {unused[0]} of its own, see raw:")
         return self
