@@ -108,7 +108,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("tapetum.weights.loading.os.replace", fail)
+    monkeypatch.setattr("tapetum.imaging.replacing.os.replace", fail)
     with pytest.raises(UsageError, match="disk full"):
         save_model(tiny(), path, {})
     assert path.read_bytes() == before
