@@ -157,10 +157,32 @@ def test_evaluate_what_must_stay_as_it_is(tmp_path, tapetum, doubler, save):
     assert entry["means"]["psnr_keep"]["value"] == pytest.approx((entry["worst"]["psnr_keep"][1] + 100) / 2)
 
 
+def test_evaluate_without_targets(tmp_path, tapetum, doubler, pairs):
+    low = pairs / "eval15" / "low"
+    enhanced = tapetum("evaluate", "--unpaired", low, "--model", doubler, "--csv", tmp_path / "t.csv")
+    assert enhanced.code == 0, enhanced.err
+    assert "compare with figures of tapetum only" in enhanced.out
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0] == "model,split,name,scene,uciqe_lab100,uiqm_plain,seconds"
+    assert len(lines) == 4
+    stored = tapetum("evaluate", "--unpaired", low, "--predictions", low, "--json", "-").json  # as they are
+    assert stored["protocol"] == "unpaired"
+    plain = stored["results"][0]["means"]
+    means = {name: np.mean([float(line.split(",")[i]) for line in lines[1:]]) for i, name in ((4, "uciqe_lab100"),)}
+    assert means["uciqe_lab100"] > plain["uciqe_lab100"]["value"], "twice as bright: more contrast"
+    Image.fromarray(np.zeros((9, 40, 3), np.uint8)).save(low / "0.png")
+    small = tapetum("evaluate", "--unpaired", low, "--predictions", low)
+    assert (small.code, small.err.count("\n")) == (1, 1)
+    assert "0.png: UIQM needs pictures of at least 10 x 10, got 9 x 40" in small.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         ([], 2, "--data ROOT"),
+        (["--unpaired", "x", "--data", "{set}"], 2, "--unpaired DIR"),
+        (["--unpaired", "x", "--protocol", "retidiff_underwater"], 2, "it has no --protocol"),
+        (["--unpaired", "missing"], 1, "no such folder"),
         (["--low", "x"], 2, "belong together"),
         (["--data", "missing"], 1, "no such folder"),
         (["--data", "{set}", "--split", "eval16"], 2, "no split 'eval16': choose from eval15"),

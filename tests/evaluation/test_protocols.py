@@ -108,3 +108,30 @@ def test_names() -> None:
             metrics.get(metric)
     with pytest.raises(UsageError, match="unknown protocol 'x': choose from strict, retinexformer_test_script"):
         get_protocol("x")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("strict", (31, 40), (31, 40)),
+        ("retidiff_low_light", (31, 40), (31, 40)),
+        ("retidiff_underwater", (31, 40), (256, 256)),
+        ("retidiff_underwater", (256, 256), (256, 256)),
+        ("retidiff_backlit", (20, 2048), (20, 2048)),
+        ("retidiff_backlit", (2049, 30), (2048, 29)),
+    ],
+)
+def test_retidiff_measures_each_task_at_its_size(name: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    low, target = (rng.random((*size, 3), np.float32) for _ in range(2))
+    prepared = get_protocol(name).prepare(low, target)
+    assert [picture.shape for picture in prepared] == [(*expected, 3)] * 2
+    if size == expected:
+        assert prepared[0] is low
+        assert prepared[1] is target
+
+
+def test_the_low_gets_the_size_of_the_target() -> None:
+    low, target = np.zeros((300, 2100, 3), np.float32), np.zeros((280, 2100, 3), np.float32)
+    prepared = get_protocol("retidiff_backlit").prepare(low, target)
+    assert [picture.shape for picture in prepared] == [(273, 2048, 3)] * 2

@@ -73,14 +73,17 @@ def test_known_values() -> None:
     assert metrics.mae(off_by_one, target) == pytest.approx(1 / 255)
 
 
-@pytest.mark.parametrize("name", metrics.names())
+COMPARING = [name for name in metrics.names() if metrics.get(name).needs_target]
+
+
+@pytest.mark.parametrize("name", COMPARING)
 def test_equal_pictures(name: str) -> None:
     image = pair(20, 16)[1]
     best = {"psnr_float": 100, "mae": 0}.get(name, math.inf if name.startswith("psnr") else 1)
     assert metrics.get(name)(image, image) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", metrics.names())
+@pytest.mark.parametrize("name", COMPARING)
 def test_worse_pictures_score_worse(name: str) -> None:
     enhanced, target = pair(24, 24)
     measure = metrics.get(name)

@@ -36,6 +36,9 @@ def evaluate(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of good photographs: do they stay as they are?")
     ] = None,
+    unpaired: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of pictures without targets: UCIQE and UIQM.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="May be given again. Default: default.")
     ] = None,
@@ -44,7 +47,7 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Folder of results to measure instead of a model.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="strict, retinexformer_test_script, or dednet_test_script.")
+        str, typer.Option(metavar="NAME", help="strict, retinexformer_test_script, retidiff_underwater, ...")
     ] = "strict",
     self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
     gt_mean: Annotated[
@@ -70,10 +73,14 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the table; - prints it instead.")] = None,
 ) -> None:
     """Measure models on pairs of dark and well-exposed pictures."""
-    if sum(given is not None for given in (data, low, keep)) != 1:
-        raise UsageError("say what to measure on: one of --data ROOT, --low DIR --target DIR, --keep DIR")
+    if sum(given is not None for given in (data, low, keep, unpaired)) != 1:
+        raise UsageError(
+            "say what to measure on: one of --data ROOT, --low DIR --target DIR, --keep DIR, --unpaired DIR"
+        )
     if (low is None) != (target is None):
         raise UsageError("--low and --target belong together")
+    if unpaired is not None and protocol != "strict":
+        raise UsageError("--unpaired measures without targets: it has no --protocol")
     if data is None and (split or layout):
         raise UsageError("--split and --layout belong to --data")
     models = list(dict.fromkeys(model or ["default"]))
@@ -103,13 +110,16 @@ def evaluate(
     if keep is not None:
         for name, enhancer in enhancers(models, weights, device, chosen_options):
             rows += keep_rows(name, enhancer, keep, limit, pictures)
+    elif unpaired is not None:
+        for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
+            rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures)
     else:
         splits = {name: pairs[:limit] for name, pairs in find(data, split, layout, low, target).items()}
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             for part, pairs in splits.items():
                 measured = measure(name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures)
                 rows += watched(measured, f"{name} {part}", len(pairs))
-    report(rows, chosen.name, csv, json)
+    report(rows, "unpaired" if unpaired is not None else chosen.name, csv, json)
     raise typer.Exit(DONE)
 
 
@@ -186,6 +196,24 @@ def keep_rows(name: str, enhancer: Enhancer, folder: Path, limit: int | None, pi
     return watched(measure_keep(name, split, files, enhancer, pictures), f"{name} {split}", len(files))
 
 
+def unpaired_rows(
+    name: str,
+    folder: Path,
+    limit: int | None,
+    predictor: Callable[[list[Pair]], Predict],
+    timed: bool,
+    pictures: Path | None,
+) -> list[Row]:
+    from tapetum.data.layouts import read_picture_file
+    from tapetum.data.pairs import pairs_of_pictures
+    from tapetum.evaluation.run import measure_unpaired
+
+    pairs = pairs_of_pictures(folder)[:limit]
+    split = folder.resolve().name
+    rows = measure_unpaired(name, split, pairs, predictor(pairs), read_picture_file, timed, pictures)
+    return watched(rows, f"{name} {split}", len(pairs))
+
+
 def watched(rows: Iterable[Row], title: str, total: int) -> list[Row]:
     """``rows``, with a progress bar while they are made."""
     with progress_bar() as bar:
@@ -220,12 +248,15 @@ def show(summaries: Sequence[Summary]) -> None:
     for summary in summaries:
         figures = [cell(summary, measure) for measure in measures]
         name, value = summary.worst[measures[0]]
-        figures.append(f"{value:.2f} ({printable(name)})")
+        figures.append(f"{value:.{decimals(measures[0])}f} ({printable(name)})")
         seconds = f"{summary.seconds:.3f}" if summary.seconds is not None else "-"
         table.add_row(summary.model, summary.split, str(summary.pictures), *figures, seconds)
     print_table(table)
     scenes = ", ".join(f"{s.split} {s.scenes}" for s in {s.split: s for s in summaries}.values())
     typer.echo(f"measures: {', '.join(measures)}; mean [95 % bootstrap interval over scenes: {scenes}]")
+    own = [measure for measure in measures if measure.startswith(("uciqe", "uiqm"))]
+    if own:  # programs define them differently
+        typer.echo(f"{', '.join(own)}: compare with figures of tapetum only")
 
 
 def heading(measure: str) -> str:
@@ -234,4 +265,8 @@ def heading(measure: str) -> str:
 
 
 def cell(summary: Summary, measure: str) -> str:
-    return summary.means[measure].text(4 if measure.startswith("ssim") else 2)
+    return summary.means[measure].text(decimals(measure))
+
+
+def decimals(measure: str) -> int:
+    return 2 if measure.startswith("psnr") else 4

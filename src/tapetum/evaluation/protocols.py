@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum import metrics
+from tapetum.data.resize import resize_bicubic
 from tapetum.errors import UsageError
 
 Batch = NDArray[np.float32]
+Picture = NDArray[np.float32]
 Predict = Callable[[Batch], Batch]
+Sized = Callable[[int, int], tuple[int, int]]
+"""``(height, width)`` of a target to the ``(height, width)`` that it and its low are measured at."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Protocol:
         split_from: pictures with a side of at least this are predicted as odd and even columns; None: never.
         self_ensemble: mean over the eight flips and rotations.
         gt_mean: name of the brightness correction by the target, or None.
+        sized: the size at which pictures are predicted and measured; None: their own.
     """
 
     name: str
@@ -38,6 +43,16 @@ class Protocol:
     split_from: int | None = None
     self_ensemble: bool = False
     gt_mean: str | None = None
+    sized: Sized | None = None
+
+    def prepare(self, low: Picture, target: Picture) -> tuple[Picture, Picture]:
+        """Both ``(H, W, 3)`` in [0, 1] at the size that is measured, by bicubic resampling that is not clipped."""
+        if self.sized is None:
+            return low, target
+        height, width = self.sized(*target.shape[:2])
+        if (height, width) == target.shape[:2] == low.shape[:2]:
+            return low, target
+        return resize_bicubic(low, width, height), resize_bicubic(target, width, height)
 
     def restore(
         self,
@@ -71,13 +86,30 @@ class Protocol:
         return metrics.correction(self.gt_mean)(enhanced, target).astype(np.float32, copy=False)
 
 
+def _square_256(height: int, width: int) -> tuple[int, int]:
+    return 256, 256
+
+
+def _longest_2048(height: int, width: int) -> tuple[int, int]:
+    """The longer side at most 2048, the other in proportion, cut to a whole number."""
+    longest = max(height, width)
+    return (height, width) if longest <= 2048 else (height * 2048 // longest, width * 2048 // longest)
+
+
+WITHOUT_TARGET = ("uciqe_lab100", "uiqm_plain")
+"""What is measured where there is no target."""
+_STRICT = Protocol("strict", ("psnr_rgb_uint8", "ssim_gaussian_valid_uint8"))
 _TEST_SCRIPT = Protocol("retinexformer_test_script", ("psnr_float", "ssim_gaussian_valid_uint8"), split_from=3000)
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("strict", ("psnr_rgb_uint8", "ssim_gaussian_valid_uint8")),
+        _STRICT,
         _TEST_SCRIPT,
         replace(_TEST_SCRIPT, name="dednet_test_script"),  # it took over the program
+        # Reti-Diff's test options: no self-ensemble, no GT-mean, and a size for each task
+        replace(_STRICT, name="retidiff_low_light"),
+        replace(_STRICT, name="retidiff_underwater", metrics=(*_STRICT.metrics, *WITHOUT_TARGET), sized=_square_256),
+        replace(_STRICT, name="retidiff_backlit", sized=_longest_2048),
     )
 }
 

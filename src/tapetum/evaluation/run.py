@@ -16,7 +16,7 @@ from tapetum.data.pairs import Pair
 from tapetum.data.pictures import list_pictures, load_rgb
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError, os_reason
-from tapetum.evaluation.protocols import Protocol
+from tapetum.evaluation.protocols import WITHOUT_TARGET, Protocol
 from tapetum.evaluation.report import Row
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
@@ -68,7 +68,8 @@ def measure_pairs(
     timed: bool = True,
     pictures: Path | None = None,
 ) -> Iterator[Row]:
-    """One row per pair, as soon as it is measured: every measure of the protocol, plain and after ``correction``.
+    """One row per pair, as soon as it is measured: every measure of the protocol, plain and, where it compares with the
+    target, after ``correction``.
 
     Args:
         read: a file to ``(H, W, 3)`` in [0, 1].
@@ -80,14 +81,15 @@ def measure_pairs(
     """
     correct = metrics.correction(correction)
     for pair in pairs:
-        low, target = read(pair.low), read(pair.target)
+        low, target = protocol.prepare(read(pair.low), read(pair.target))
         begin = time.perf_counter()
         enhanced = predict(pair, low)
         seconds = time.perf_counter() - begin if timed else None
         try:
             corrected = correct(enhanced, target)
             values = {name: score(name, enhanced, target) for name in protocol.metrics}
-            values |= {f"{name}/{correction}": score(name, corrected, target) for name in protocol.metrics}
+            compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
+            values |= {f"{name}/{correction}": score(name, corrected, target) for name in compared}
         except ValueError as error:
             raise InputError(f"{pair.low}: {error}") from None
         if pictures is not None:
@@ -113,7 +115,40 @@ def measure_keep(
         yield Row(model, split, file.name, file.name, {KEEP: score("psnr_rgb_uint8", enhanced, image)}, seconds)
 
 
-def score(name: str, enhanced: NDArray[Any], target: NDArray[Any]) -> float:
+def measure_unpaired(
+    model: str,
+    split: str,
+    pairs: Sequence[Pair],
+    predict: Predict,
+    read: Read,
+    timed: bool = True,
+    pictures: Path | None = None,
+) -> Iterator[Row]:
+    """One row per picture that has no target: the measures that need none, ``WITHOUT_TARGET``.
+
+    Args:
+        pairs: of which the lows are taken.
+        read: a file to ``(H, W, 3)`` in [0, 1].
+        pictures: folder for before/after pictures.
+
+    Raises:
+        InputError: a picture cannot be read, or is too small for a measure.
+    """
+    for pair in pairs:
+        low = read(pair.low)
+        begin = time.perf_counter()
+        enhanced = predict(pair, low)
+        seconds = time.perf_counter() - begin if timed else None
+        try:
+            values = {name: score(name, enhanced) for name in WITHOUT_TARGET}
+        except ValueError as error:
+            raise InputError(f"{pair.low}: {error}") from None
+        if pictures is not None:
+            save(pictures, f"{model}-{split}-{pair.name}", {"before": low, "after": enhanced})
+        yield Row(model, split, pair.name, pair.scene, values, seconds)
+
+
+def score(name: str, enhanced: NDArray[Any], target: NDArray[Any] | None = None) -> float:
     measure = metrics.get(name)
     value = measure(enhanced, target)
     return min(value, HIGHEST_DB) if measure.unit == "dB" else value

@@ -1,4 +1,4 @@
-"""Measures of an enhanced picture against its target, each in a named convention. NumPy only.
+"""Measures of an enhanced picture, most of them against its target, each in a named convention. NumPy only.
 
 Pictures are ``(H, W, 3)`` RGB, uint8 or floating in [0, 1].
 """
@@ -14,6 +14,8 @@ from tapetum.metrics.mae import mae
 from tapetum.metrics.pictures import Image
 from tapetum.metrics.psnr import psnr_float, psnr_float_validation, psnr_rgb_uint8, psnr_y_uint8
 from tapetum.metrics.ssim import ssim_3d_uint8, ssim_gaussian_valid_uint8, ssim_y_uint8, ssim_y_valid_uint8
+from tapetum.metrics.uciqe import uciqe_lab100
+from tapetum.metrics.uiqm import uiqm_plain
 
 __all__ = [
     "Measure",
@@ -33,20 +35,32 @@ __all__ = [
     "ssim_gaussian_valid_uint8",
     "ssim_y_uint8",
     "ssim_y_valid_uint8",
+    "uciqe_lab100",
+    "uiqm_plain",
 ]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure as a table needs it. Called as ``measure(enhanced, target) -> float``."""
+    """A measure as a table needs it. Called as ``measure(enhanced, target) -> float``.
+
+    Attributes:
+        needs_target: false where ``compute`` takes the enhanced picture alone; the target is ignored then.
+    """
 
     name: str
-    compute: Callable[[Image, Image], float]
+    compute: Callable[..., float]
     unit: str
     higher_is_better: bool
     decimals: int
+    needs_target: bool = True
 
-    def __call__(self, enhanced: Image, target: Image) -> float:
+    def __call__(self, enhanced: Image, target: Image | None = None) -> float:
+        """Raises ValueError where a target is needed and none is given."""
+        if not self.needs_target:
+            return self.compute(enhanced)
+        if target is None:
+            raise ValueError(f"{self.name} compares with a target picture, and there is none")
         return self.compute(enhanced, target)
 
 
@@ -62,6 +76,8 @@ _MEASURES = {
         Measure("ssim_y_valid_uint8", ssim_y_valid_uint8, "", True, 4),
         Measure("ssim_3d_uint8", ssim_3d_uint8, "", True, 4),
         Measure("mae", mae, "", False, 4),
+        Measure("uciqe_lab100", uciqe_lab100, "", True, 4, needs_target=False),
+        Measure("uiqm_plain", uiqm_plain, "", True, 4, needs_target=False),
     )
 }
 _CORRECTIONS = {f.__name__: f for f in (gt_mean_gray601_rgb, gt_mean_gray601, gt_mean_mean)}

@@ -1,4 +1,4 @@
-"""What all measures ask of their two pictures, and the conversions that conventions name. NumPy only."""
+"""What all measures ask of their pictures, and the conversions that conventions name. NumPy only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ Image = NDArray[Any]
 
 def check(enhanced: Image, target: Image) -> None:
     """Raises ValueError unless both are ``(H, W, 3)`` of one size, each uint8 or floating."""
-    for name, image in (("enhanced", enhanced), ("target", target)):
-        if image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"{name} must be (H, W, 3), got {image.shape}")
-        if image.dtype != np.uint8 and image.dtype.kind != "f":
-            raise ValueError(f"{name} must be uint8, or floating in [0, 1], got {image.dtype}")
+    check_one(enhanced)
+    check_one(target, "target")
     if enhanced.shape != target.shape:
         raise ValueError(f"enhanced and target differ in size: {enhanced.shape} and {target.shape}")
+
+
+def check_one(image: Image, name: str = "enhanced") -> None:
+    """Raises ValueError unless it is ``(H, W, 3)`` with pixels, uint8 or floating."""
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"{name} must be (H, W, 3), got {image.shape}")
+    if image.dtype != np.uint8 and image.dtype.kind != "f":
+        raise ValueError(f"{name} must be uint8, or floating in [0, 1], got {image.dtype}")
 
 
 def as_uint8(image: Image) -> NDArray[np.uint8]:
