@@ -348,8 +348,20 @@ def test_sizes_that_are_no_multiples(size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=rf"sides must be multiples of 16, got {size[0]}x{size[1]}"):
         run(seeded(), torch.rand(1, 3, *size))
     if size[0] % 8 or size[1] % 8:
+        stage1 = seeded().decom
         with pytest.raises(InputError, match=r"sides must be multiples of 8, got"):
-            seeded().decom.encode(torch.rand(1, 3, *size))
+            run(stage1, torch.rand(1, 3, *size))
+        with torch.no_grad(), pytest.raises(InputError, match=r"is decoded with the skips of a picture of .* pad"):
+            stage1.decode(*stage1.encode(torch.rand(1, 3, *size)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (45, 61), (8, 9)])
+def test_any_size_can_be_decomposed(size: tuple[int, int]) -> None:
+    stage1 = seeded().decom
+    with torch.no_grad():
+        latent, _ = stage1.encode(torch.rand(2, 3, *size))
+        parts = stage1.decompose(latent)
+    assert {part.shape for part in (latent, *parts)} == {(2, 3, -(-size[0] // 8), -(-size[1] // 8))}
 
 
 def test_interruption_passes_through() -> None:

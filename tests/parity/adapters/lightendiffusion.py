@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tapetum.evaluation.protocols import pad_bottom_right
@@ -81,27 +83,28 @@ def restore(case: Case) -> Outputs:
     height, width = low.shape[2:]
     padded = torch.from_numpy(pad_bottom_right(low.numpy(), PUBLISHED_MULTIPLE, PUBLISHED_MULTIPLE))
     calls: list[tuple[Tensor, Tensor, Tensor]] = []
-    net.Unet.register_forward_hook(partial(_keep_call, calls))
+    hook = net.Unet.register_forward_hook(partial(_keep_call, calls))
     latent, skips = net.decom.encode(padded)
     restored = net.restore_latent(latent, case.tensor("noise"))
+    hook.remove()
     whole = net(padded, noise=case.tensor("noise"))
     assert torch.equal(whole, net.decom.decode(restored, skips))  # the probes are of what was judged
     out = whole[:, :, :height, :width]
-    x, _, eps = calls[0]
-    a = net.diffusion.alphas_bar[int(calls[19][1][0])]
+    inputs, times, predicted = zip(*calls, strict=True)
+    states = [x[:, 3:] for x in inputs]
+    a = net.diffusion.alphas_bar[int(times[-1][0])]
     probes = {
-        "cond": x[:, :3],
-        "timesteps": [float(call[1][0]) for call in calls[:20]],
-        "eps_first": eps,
-        "eps_last": calls[19][2],
-        "x_after_1_steps": calls[1][0][:, 3:],
-        "x_after_10_steps": calls[10][0][:, 3:],
-        "x0_unclamped": (calls[19][0][:, 3:] - calls[19][2] * (1 - a).sqrt()) / a.sqrt(),
+        "cond": inputs[0][:, :3],
+        "timesteps": [float(t[0]) for t in times],
+        "eps_first": predicted[0],
+        "eps_last": predicted[-1],
+        "x0_unclamped": (states[-1] - predicted[-1] * (1 - a).sqrt()) / a.sqrt(),
         "low_fea": latent,
         "pred_fea": restored,
-        "image_uint8": as_uint8(out.permute(0, 2, 3, 1).numpy()),
+        "image_uint8": _half_up(out.permute(0, 2, 3, 1).numpy()),
     }
-    return {"pred_x": out} | {f"probe/{name}": value for name, value in probes.items()}
+    probes |= {f"x_after_{n}_steps": state for n, state in enumerate(states) if n}
+    return {"pred_x": out} | _as_probes(probes)
 
 
 @torch.no_grad()
@@ -109,20 +112,17 @@ def noise_predictor(case: Case) -> Outputs:
     config = config_of(case.config)
     unet = NoisePredictor(config.ch, config.ch_mult, config.num_res_blocks, config.dropout, config.resamp_with_conv)
     case.load_into(Part(Unet=unet))
-    places = {
-        "temb": "temb",
-        "down0_block0": "down.0.block.0",
-        "down0_downsample": "down.0.downsample",
-        "down2_attn0": "down.2.attn.0",
-        "mid_attn_1": "mid.attn_1",
-        "up2_attn_last": f"up.2.attn.{config.num_res_blocks}",
-        "up1_upsample": "up.1.upsample",
-    }
     probes: dict[str, Tensor] = {}
-    for name, place in places.items():
-        unet.get_submodule(place).register_forward_hook(partial(_keep, probes, name))
-    eps = unet(case.tensor("x"), case.tensor("t"))
-    return {"eps": eps} | _as_probes(probes)
+    for place, module in unet.named_modules():
+        module.register_forward_hook(partial(_keep, probes, _probe_name(place, config.num_res_blocks)))
+    return {"eps": unet(case.tensor("x"), case.tensor("t"))} | _as_probes(probes)
+
+
+def _probe_name(place: str, last: int) -> str:
+    """``down.0.block.1`` is "down0_block1", ``up.2.attn.2`` "up2_attn_last" where it is the last one."""
+    name = re.sub(r"^(down|up)\.(\d+)\.", r"\1\2_", place)
+    name = re.sub(r"(block|attn)\.(\d+)$", r"\1\2", name).replace(".", "_")
+    return re.sub(rf"^(up\d+_attn){last}$", r"\1_last", name)
 
 
 @torch.no_grad()
@@ -363,8 +363,18 @@ def pad_and_quantise(case: Case) -> Outputs:
     result = np.clip(case.inputs["result"], 0, 1).transpose(0, 2, 3, 1)
     return {
         "padded": pad_bottom_right(low, PUBLISHED_MULTIPLE, PUBLISHED_MULTIPLE),
-        "result_u8": as_uint8(result),
+        "result_u8": _half_up(result),
     }
+
+
+def _half_up(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """As the published program writes its files. Ours rounds exact halves to even, as everywhere in this package."""
+    published = np.floor(np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    ours = as_uint8(image)
+    off = published != ours
+    assert (published[off] == ours[off] + 1).all()
+    assert (ours[off] % 2 == 0).all()
+    return published
 
 
 def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor) -> None:

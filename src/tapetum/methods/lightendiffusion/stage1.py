@@ -73,20 +73,33 @@ class Stage1(nn.Module):
         self.retinex = Decomposition(config.ctdn_channels)
 
     def forward(self, low: Tensor) -> Tensor:
-        """``(B, 3, H, W)``, sides multiples of 8 -> the same picture by its latent, not clamped."""
+        """``(B, 3, H, W)`` -> the same picture by its latent, not clamped.
+
+        Raises:
+            InputError: a side that is no multiple of 8.
+        """
+        check_size(low, LATENT_STRIDE)
         return self.decode(*self.encode(low))
 
     def encode(self, image: Tensor) -> tuple[Tensor, Skips]:
         """``(B, 3, H, W)`` in [0, 1] -> the latent ``(B, 3, H/8, W/8)`` in (0, 1), and the skips of ``decode``.
 
-        Raises:
-            InputError: a side that is no multiple of 8.
+        Sides that are no multiples of 8 are rounded up; such a latent can be decomposed, but not decoded.
         """
-        check_size(image, LATENT_STRIDE)
         return self.ReconNet.encode(image)
 
     def decode(self, latent: Tensor, skips: Skips) -> Tensor:
-        """Latent ``(B, 3, h, w)`` in [0, 1] -> picture ``(B, 3, 8h, 8w)``, unbounded."""
+        """Latent ``(B, 3, h, w)`` in [0, 1] -> picture ``(B, 3, 8h, 8w)``, unbounded.
+
+        Raises:
+            InputError: skips of a picture with a side that is no multiple of 8, or of another size.
+        """
+        height, width = latent.shape[2:]
+        if skips.half.shape[2:] != (4 * height, 4 * width) or skips.quarter.shape[2:] != (2 * height, 2 * width):
+            raise InputError(
+                f"lightendiffusion: a latent of {height}x{width} is decoded with the skips of a picture of "
+                f"{LATENT_STRIDE * height}x{LATENT_STRIDE * width}: pad the picture to multiples of {LATENT_STRIDE}"
+            )
         return self.ReconNet.decode(latent, skips)
 
     def decompose(self, latent: Tensor) -> tuple[Tensor, Tensor]:
