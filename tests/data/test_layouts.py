@@ -38,6 +38,13 @@ def listed(name: str, root: Path, split: str) -> list[tuple[str, str, str]]:
         ("lol_v2_real", "test", "Real_captured/Test/Low", "Real_captured/Test/Normal", "png"),
         ("lol_v2_synthetic", "train", "Synthetic/Train/Low", "Synthetic/Train/Normal", "png"),
         ("lol_v2_synthetic", "test", "Synthetic/Test/Low", "Synthetic/Test/Normal", "png"),
+        ("lol_v2_synthetic", "test", "Synthetic/Test/low", "Synthetic/Test/high", "png"),
+        ("uieb", "train", "train/lq", "train/hq", "png"),
+        ("uieb", "test", "test/lq", "test/hq", "png"),
+        ("lsui", "train", "train/input", "train/gt", "jpg"),
+        ("lsui", "test", "test/input", "test/GT", "jpg"),
+        ("baid", "train", "BAID_FULL/train/input", "BAID_FULL/train/output", "jpg"),
+        ("baid", "test", "test/input", "test/output", "jpg"),
         ("fivek", "train", "train/input", "train/target", "jpg"),
         ("fivek", "test", "test/input", "test/target", "jpg"),
         ("ntire", "train", "train/input", "train/target", "png"),
@@ -52,6 +59,21 @@ def test_paired_folders(tmp_path: Path, name: str, split: str, low: str, target:
     (tmp_path / low / f"2.{suffix}").unlink()
     with pytest.raises(InputError, match="no picture named 2"):
         listed(name, tmp_path, split)
+
+
+def test_the_error_says_how_the_data_set_is_to_lie(tmp_path: Path) -> None:
+    touch(tmp_path, "raw-890/1.png", "reference-890/1.png", "challenging-60/2.png")
+    with pytest.raises(InputError) as caught:
+        listed("uieb", tmp_path, "train")
+    assert str(caught.value) == (
+        f"{tmp_path / 'train' / 'lq'}: no such folder of pictures; uieb is {{train,test}}/{{lq,hq}} in {tmp_path}, "
+        "which holds challenging-60, raw-890, reference-890"
+    )
+    with pytest.raises(InputError, match=r"lsui is \{train,test\}/\{input,gt\} in .*/absent, which is no folder$"):
+        listed("lsui", tmp_path / "absent", "test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"baid is \{train,test\}/\{input,output\} in .*/empty, which holds nothing$"):
+        listed("baid", tmp_path / "empty", "train")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -105,6 +105,18 @@ def test_darkened_pictures_are_darker_and_their_thumbnail_too(pictures):
         assert 0 <= sample["low"].min() <= sample["low"].max() <= 1
 
 
+def test_backlit_pictures_have_shadows_and_keep_their_target(pictures):
+    dataset, plain = (make(pictures, kind=kind, stops=(3.0, 4.0)) for kind in ("backlight", "identity"))
+    darker = []
+    for index in range(12):
+        low, target = (dataset[index][name] for name in ("low", "target"))
+        assert torch.equal(dataset[index]["low"], low)
+        darker.append(float(low.mean() / target.mean()))
+    assert min(darker) < 0.5
+    assert np.mean(darker) < 0.85
+    assert dataset[0]["thumbnail"].shape == plain[0]["thumbnail"].shape
+
+
 def test_thumbnail_is_the_area_mean_of_the_window(pictures):
     source = Source(pictures[:1])
     sample = PatchDataset([source], patch=16, seed=0, length=1, thumbnail=64, geometry=False)[0]

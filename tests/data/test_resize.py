@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapetum.data.resize import resize_bicubic
+from tapetum.data.resize import longest, resize_bicubic, resized, scaled, square
 
 torch = pytest.importorskip("torch")
 
@@ -32,3 +32,22 @@ def test_bicubic_overshoots():
 def test_bicubic_takes_floats(image):
     with pytest.raises(ValueError, match=r"need \(H, W, C\) float32"):
         resize_bicubic(image, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sized", "size", "expected"),
+    [
+        (square(12), (5, 40), (12, 12)),
+        (longest(20), (20, 7), (20, 7)),
+        (longest(20), (30, 7), (20, 4)),
+        (longest(20), (3, 100), (1, 20)),
+        (scaled(0.5), (401, 96), (200, 48)),  # 200.5 is cut to 200, which is a multiple of 8
+        (scaled(0.7), (23, 20), (16, 16)),
+        (scaled(0.1), (20, 20), (8, 8)),
+    ],
+)
+def test_sizes(sized, size, expected):
+    image = np.zeros((*size, 3), np.float32)
+    result = resized(image, sized)
+    assert result.shape[:2] == sized(*size) == expected
+    assert (result is image) == (size == expected)

@@ -1,5 +1,7 @@
 """Synthetic exposures follow the physics they claim."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,3 +53,38 @@ def test_the_ramp_of_a_crop_is_that_of_the_whole():
     part = synthesis.darken(np.ones((51, 51, 3), np.float32), how, (0.5, 0.0, 1.0, 0.5))
     np.testing.assert_allclose(part, whole[50:, :51], atol=1e-6)
     assert whole.min() < 0.3 < whole.max()
+
+
+def test_backlight_by_hand():
+    """In the middle of the ellipse the shadow has its full depth, far from it the background its full gain."""
+    linear = np.full((101, 101, 3), 0.25, np.float32)
+    how = synthesis.Backlight(stops=3, gain=1, radii=(0.3, 0.3), softness=0.02, veil=0.01)
+    lit = synthesis.backlight(linear, how)
+    assert lit[50, 50] == pytest.approx(0.25 / 8 + 0.01, rel=1e-4)
+    assert lit[0, 0] == pytest.approx(0.5, rel=1e-4)
+    assert lit[50, 80] == pytest.approx(0.25 * 2**-1 + 0.005, rel=1e-2)  # on the outline: half of both, in stops
+    assert lit.dtype == np.float32
+
+
+def test_bright_pixels_count_as_background():
+    linear = np.full((9, 9, 3), 0.02, np.float32)
+    linear[:, 5:] = 0.9
+    plain = synthesis.Backlight(stops=4, centre=(0.5, 0.5), radii=(5, 5), softness=0.1)
+    lit = synthesis.backlight(linear, plain) / linear
+    assert lit == pytest.approx(np.full_like(lit, 2**-4), rel=1e-2)
+    lit = synthesis.backlight(linear, dataclasses.replace(plain, by_light=2.0)) / linear
+    assert lit[:, :5] == pytest.approx(np.full_like(lit[:, :5], 2**-4), rel=1e-2)
+    assert lit[:, 5:].min() > 0.9
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_backlight_is_within_its_bounds_and_windows_agree(seed):
+    rng = np.random.default_rng(seed)
+    how = synthesis.draw_backlight(rng, (1.5, 4.0))
+    assert how == synthesis.draw_backlight(np.random.default_rng(seed), (1.5, 4.0))
+    linear = rng.random((41, 33, 3), np.float32)
+    lit = synthesis.backlight(linear, how)
+    assert (lit >= linear * 2.0**-how.stops * 0.999).all()
+    assert (lit <= linear * 2.0**how.gain * 1.001 + how.veil).all()
+    part = synthesis.backlight(linear[10:31, 8:25], how, (10 / 40, 8 / 32, 30 / 40, 24 / 32))
+    np.testing.assert_allclose(part, lit[10:31, 8:25], rtol=1e-3, atol=1e-5)

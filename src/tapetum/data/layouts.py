@@ -29,15 +29,37 @@ class Layout:
 
     Attributes:
         name: as recipes call it.
-        pairs: ``(root, split) -> pairs``; raises InputError naming the folder or pair that is missing.
+        find: ``(root, split) -> pairs``; raises InputError naming the folder or pair that is missing.
+        folders: how they lie below the folder of the data set, for people.
         read: a file to ``(H, W, 3)`` RGB float32 in [0, 1].
         turns: whether training may also rotate; else only flip (:func:`tapetum.data.augmentation.flips`).
     """
 
     name: str
-    pairs: Callable[[Path, Split], list[Pair]]
+    find: Callable[[Path, Split], list[Pair]]
+    folders: str
     read: Callable[[Path], NDArray[np.float32]]
     turns: bool
+
+    def pairs(self, root: Path, split: Split) -> list[Pair]:
+        """The pairs of a split, sorted.
+
+        Raises:
+            InputError: a folder or a picture is missing; the text says how the data set is to lie, and, where it lies
+            otherwise, what is there.
+        """
+        try:
+            return self.find(root, split)
+        except InputError as error:
+            raise InputError(f"{error}; {self.name} is {self.folders} in {root}{_found(root)}") from None
+
+
+def _found(root: Path) -> str:
+    if not root.is_dir():
+        return ", which is no folder"
+    entries = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    shown = ", ".join(entries[:4]) + (", ..." if len(entries) > 4 else "")
+    return f", which holds {shown or 'nothing'}"
 
 
 def get_layout(name: str) -> Layout:
@@ -69,7 +91,7 @@ def lol_v2_real(root: Path, split: Split) -> list[Pair]:
 
 
 def lol_v2_synthetic(root: Path, split: Split) -> list[Pair]:
-    """900 : 100 pairs. ``Synthetic/{Train,Test}/{Low,Normal}`` below the folder of LOL-v2."""
+    """900 : 100 pairs. ``Synthetic/{Train,Test}/{Low,Normal}`` or ``{low,high}`` below the folder of LOL-v2."""
     return _lol_v2(root / "Synthetic", split)
 
 
@@ -77,6 +99,8 @@ def _lol_v2(root: Path, split: Split) -> list[Pair]:
     """The same names in both folders, or as in the first archive ``low00001.png`` and ``normal00001.png``."""
     folder = root / {"train": "Train", "test": "Test"}[split]
     low, target = folder / "Low", folder / "Normal"
+    if not low.is_dir() and (folder / "low").is_dir():
+        return pairs_of_folders(folder / "low", folder / "high")
     if all(path.stem.startswith("normal") for path in list_pictures(target)):
         return pairs_of_folders(low, target, low_name="low{}", target_name="normal{}")
     return pairs_of_folders(low, target)
@@ -95,6 +119,25 @@ def ntire(root: Path, split: Split) -> list[Pair]:
     if split == "test":
         folder = root / "minival" if (root / "minival").is_dir() else root / "mini_val"
     return pairs_of_folders(folder / "input", folder / "target")
+
+
+def uieb(root: Path, split: Split) -> list[Pair]:
+    """Underwater, usually 800 : 90 pairs (the first archive, ``raw-890`` and ``reference-890``, has no split).
+    ``{train,test}/{lq,hq}``.
+    """
+    return pairs_of_folders(root / split / "lq", root / split / "hq")
+
+
+def lsui(root: Path, split: Split) -> list[Pair]:
+    """Underwater, 3,879 : 400 pairs. ``{train,test}/{input,gt}``; ``GT`` is the first archive's spelling."""
+    folder = root / split
+    return pairs_of_folders(folder / "input", folder / ("GT" if (folder / "GT").is_dir() else "gt"))
+
+
+def baid(root: Path, split: Split) -> list[Pair]:
+    """Backlit, 368 test pairs. ``{train,test}/{input,output}``, here or in ``BAID_FULL``."""
+    folder = (root / "BAID_FULL" if (root / "BAID_FULL").is_dir() else root) / split
+    return pairs_of_folders(folder / "input", folder / "output")
 
 
 def sid(root: Path, split: Split) -> list[Pair]:
@@ -234,14 +277,23 @@ def _arrays(folder: Path) -> list[Path]:
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("lol_v1", lol_v1, read_picture_file, turns=True),
-        Layout("lol_v2_real", lol_v2_real, read_picture_file, turns=True),
-        Layout("lol_v2_synthetic", lol_v2_synthetic, read_picture_file, turns=True),
-        Layout("sid", sid, load_array, turns=False),
-        Layout("smid", smid, load_array, turns=False),
-        Layout("sdsd_indoor", sdsd_indoor, load_array, turns=False),
-        Layout("sdsd_outdoor", sdsd_outdoor, load_array, turns=False),
-        Layout("fivek", fivek, read_picture_file, turns=True),
-        Layout("ntire", ntire, read_picture_file, turns=True),
+        Layout(
+            "lol_v1",
+            lol_v1,
+            "our485/{low,high} and eval15/{low,high}, or {Train,Test}/{input,target}",
+            read_picture_file,
+            True,
+        ),
+        Layout("lol_v2_real", lol_v2_real, "Real_captured/{Train,Test}/{Low,Normal}", read_picture_file, True),
+        Layout("lol_v2_synthetic", lol_v2_synthetic, "Synthetic/{Train,Test}/{Low,Normal}", read_picture_file, True),
+        Layout("sid", sid, "{short_sid2,long_sid2}/SCENE/*.npy", load_array, False),
+        Layout("smid", smid, "{SMID_LQ_np,SMID_Long_np}/SCENE/*.npy and test_list.txt", load_array, False),
+        Layout("sdsd_indoor", sdsd_indoor, "indoor_static_np/{input,GT}/CLIP/*.npy", load_array, False),
+        Layout("sdsd_outdoor", sdsd_outdoor, "outdoor_static_np/{input,GT}/CLIP/*.npy", load_array, False),
+        Layout("fivek", fivek, "{train,test}/{input,target}", read_picture_file, True),
+        Layout("ntire", ntire, "{train,mini_val}/{input,target}", read_picture_file, True),
+        Layout("uieb", uieb, "{train,test}/{lq,hq}", read_picture_file, True),
+        Layout("lsui", lsui, "{train,test}/{input,gt}", read_picture_file, True),
+        Layout("baid", baid, "{train,test}/{input,output}", read_picture_file, True),
     )
 }

@@ -35,10 +35,10 @@ class Source:
         pairs: the pictures, or something that draws two of them for each sample.
         weight: share of the samples, relative to the other sources.
         kind: "pairs" uses low and target as they are; "identity" shows the target and wants it back; "darken" makes
-            the low from the target; "unpaired" cuts low and target from different places, because they show different
-            scenes.
+            the low from the target, "backlight" does so with light from behind; "unpaired" cuts low and target from
+            different places, because they show different scenes.
         noise: strength of synthetic noise put on the low (0: none).
-        stops: range of the exposure taken away by "darken".
+        stops: range of the exposure taken away by "darken", and from the shadow by "backlight".
         gain: the low's exposure is varied by up to so many stops to both sides; its target stays.
         low_key: "identity" only: contrast is raised by an exponent of up to ``1 + low_key`` on linear light, whites
             kept, and half of the pictures lose light towards one border, because pictures with large deep shadows are
@@ -51,7 +51,7 @@ class Source:
 
     pairs: Sequence[Pair] | Drawn
     weight: float = 1.0
-    kind: Literal["pairs", "identity", "darken", "unpaired"] = "pairs"
+    kind: Literal["pairs", "identity", "darken", "backlight", "unpaired"] = "pairs"
     noise: float = 0.0
     stops: tuple[float, float] = (1.0, 5.0)
     gain: float = 0.0
@@ -199,7 +199,7 @@ def whole_pictures(source: Source, pair: Pair, store: PictureStore, rng: np.rand
 class Exposure:
     """How the low picture of one sample is synthesised: less light, noise, or both."""
 
-    dark: synthesis.Darkening | None
+    dark: synthesis.Darkening | synthesis.Backlight | None
     noise: synthesis.Noise | None
 
     @classmethod
@@ -207,6 +207,8 @@ class Exposure:
         dark = None
         if source.kind == "darken":
             dark = synthesis.draw_darkening(rng, source.stops)
+        elif source.kind == "backlight":
+            dark = synthesis.draw_backlight(rng, source.stops)
         elif source.gain:
             dark = synthesis.Darkening(stops=float(rng.uniform(-source.gain, source.gain)))
         elif source.low_key:
@@ -224,7 +226,9 @@ class Exposure:
         """``part``: which part of the whole picture this is; see ``synthesis.darken``."""
         linear = synthesis.LINEAR_OF_BYTE[picture] if picture.dtype == np.uint8 else srgb_to_linear(picture)
         linear = _shrink(linear, factor)
-        if self.dark is not None:
+        if isinstance(self.dark, synthesis.Backlight):
+            linear = synthesis.backlight(linear, self.dark, part)
+        elif self.dark is not None:
             linear = synthesis.darken(linear, self.dark, part)
         if self.noise is not None:
             linear = synthesis.add_noise(linear, self.noise, rng)

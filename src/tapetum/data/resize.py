@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Sized = Callable[[int, int], tuple[int, int]]
+"""The ``(height, width)`` that a picture of ``(height, width)`` is resized to."""
 
 _BITS = 11
 _ONE = 1 << _BITS
@@ -86,3 +90,36 @@ def _cubic_samples(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.flo
     weights = np.stack([outer[0], inner[0], inner[1], outer[1]]).astype(np.float32)
     index = first.astype(np.intp) + np.arange(-1, 3)[:, None]
     return index.clip(0, old - 1), weights
+
+
+def square(side: int) -> Sized:
+    """``side`` x ``side``, whatever the proportions."""
+    return lambda height, width: (side, side)
+
+
+def longest(limit: int) -> Sized:
+    """The longer side at most ``limit``, the other in proportion, cut to a whole number (0 becomes 1)."""
+
+    def sized(height: int, width: int) -> tuple[int, int]:
+        side = max(height, width)
+        if side <= limit:
+            return height, width
+        return max(1, height * limit // side), max(1, width * limit // side)
+
+    return sized
+
+
+def scaled(rate: float) -> Sized:
+    """Both sides times ``rate``, cut to whole numbers, then raised to multiples of 8."""
+
+    def sized(height: int, width: int) -> tuple[int, int]:
+        rows, columns = (max(8, -(-int(side * rate) // 8) * 8) for side in (height, width))
+        return rows, columns
+
+    return sized
+
+
+def resized(image: NDArray[np.float32], sized: Sized) -> NDArray[np.float32]:
+    """``(H, W, C)`` by :func:`resize_bicubic`; the picture itself where it has that size."""
+    height, width = sized(*image.shape[:2])
+    return image if image.shape[:2] == (height, width) else resize_bicubic(image, width, height)

@@ -1,4 +1,4 @@
-"""Dark, noisy pictures made from good ones, by the physics of a camera.
+"""Dark, noisy or backlit pictures made from good ones, by the physics of a camera.
 
 A photograph is taken to linear light, exposed shorter, and given photon noise (variance proportional to the signal),
 read noise (constant variance) and sometimes the blotches that demosaicing makes of both; then it goes back to 8-bit
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
+from tapetum.imaging.colour import linear_to_srgb, luminance, srgb_to_linear
 
 Picture = NDArray[np.float32]
 
@@ -52,6 +52,33 @@ class Darkening:
     contrast: float = 1.0
     falloff: float = 0.0
     angle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Backlight:
+    """Light from behind: a subject in its own shadow before a background that is exposed fully, or more.
+
+    The shadow is an ellipse with a wavy outline, in coordinates of 0..1 over the whole picture, from which bright
+    pixels are taken away: what is bright in a good picture is more often sky or window than subject.
+
+    Attributes:
+        stops: exposure that the shadow loses, in powers of two.
+        gain: exposure that the background gains, in powers of two; what exceeds white is clipped.
+        centre, radii: of the ellipse: (row, column).
+        waves: of its outline, each (cycles down, cycles across, phase, amplitude).
+        by_light: how much bright pixels count as background; 0: the outline alone decides.
+        softness: width of the shadow's edge; an ellipse's radius is 1.
+        veil: light that lens and air scatter into the shadow, linear.
+    """
+
+    stops: float
+    gain: float = 0.0
+    centre: tuple[float, float] = (0.5, 0.5)
+    radii: tuple[float, float] = (0.5, 0.5)
+    waves: tuple[tuple[float, float, float, float], ...] = ()
+    by_light: float = 0.0
+    softness: float = 0.1
+    veil: float = 0.0
 
 
 # 8-bit values go through a table: the power function is most of the time of a synthesis
@@ -97,6 +124,21 @@ def draw_low_key(rng: np.random.Generator, strength: float) -> Darkening:
     )
 
 
+def draw_backlight(rng: np.random.Generator, stops: tuple[float, float]) -> Backlight:
+    """Subjects that fill between a sixth and nearly all of a picture, more often low in it than high."""
+    waves = rng.uniform((-2.5, -2.5, 0, 0), (2.5, 2.5, 2 * np.pi, 0.25), (3, 4))
+    return Backlight(
+        stops=float(rng.uniform(*stops)),
+        gain=float(rng.uniform(0, 0.6)),
+        centre=(float(rng.uniform(0.4, 0.9)), float(rng.uniform(0.2, 0.8))),
+        radii=(float(rng.uniform(0.4, 1.1)), float(rng.uniform(0.35, 0.9))),
+        waves=tuple(tuple(float(number) for number in wave) for wave in waves),  # type: ignore[arg-type]
+        by_light=float(rng.uniform(0.3, 1.8)),
+        softness=float(rng.uniform(0.05, 0.3)),
+        veil=float(10 ** rng.uniform(-4, -2.2)),
+    )
+
+
 def darken(linear: Picture, how: Darkening, window: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Picture:
     """Less light on a linear picture ``(H, W, 3)``.
 
@@ -106,13 +148,38 @@ def darken(linear: Picture, how: Darkening, window: tuple[float, float, float, f
     out = linear**how.contrast if how.contrast != 1 else linear
     out = out * (np.float32(2.0**-how.stops) * np.asarray(how.tint, np.float32))
     if how.falloff:
-        height, width = linear.shape[:2]
-        top, left, bottom, right = window
-        y = np.linspace(top, bottom, height, dtype=np.float32)[:, None] - 0.5
-        x = np.linspace(left, right, width, dtype=np.float32)[None] - 0.5
+        y, x = _coordinates(linear, window)
+        y, x = y - 0.5, x - 0.5
         ramp = 0.5 + (x * np.cos(how.angle) + y * np.sin(how.angle)) / np.sqrt(2.0)
         out = out * (1 - how.falloff * ramp.astype(np.float32))[..., None]
     return out.astype(np.float32)
+
+
+def backlight(linear: Picture, how: Backlight, window: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Picture:
+    """A linear picture ``(H, W, 3)`` with light from behind; ``window`` as for :func:`darken`."""
+    shade = _shade(linear, how, window)[..., None]
+    return (linear * np.exp2(how.gain - (how.stops + how.gain) * shade) + how.veil * shade).astype(np.float32)
+
+
+def _shade(linear: Picture, how: Backlight, window: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """``(H, W)``: 1 in the shadow, 0 in the background."""
+    y, x = _coordinates(linear, window)
+    field = 1 - ((y - how.centre[0]) / how.radii[0]) ** 2 - ((x - how.centre[1]) / how.radii[1]) ** 2
+    for down, across, phase, amplitude in how.waves:
+        field = field + amplitude * np.cos(2 * np.pi * (down * y + across * x) + phase)
+    if how.by_light:
+        field = field - how.by_light * (2 * np.sqrt(np.maximum(luminance(linear), 0)) - 1)
+    return (0.5 + 0.5 * np.tanh(field / (2 * how.softness))).astype(np.float32)
+
+
+def _coordinates(
+    linear: Picture, window: tuple[float, float, float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows ``(H, 1)`` and columns ``(1, W)`` in 0..1 of the whole picture."""
+    height, width = linear.shape[:2]
+    top, left, bottom, right = window
+    y = np.linspace(top, bottom, height, dtype=np.float32)[:, None]
+    return y, np.linspace(left, right, width, dtype=np.float32)[None]
 
 
 def add_noise(linear: Picture, how: Noise, rng: np.random.Generator) -> Picture:

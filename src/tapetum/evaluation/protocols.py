@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum import metrics
-from tapetum.data.resize import resize_bicubic
+from tapetum.data.resize import Sized, longest, resize_bicubic, square
 from tapetum.errors import UsageError
 
 Batch = NDArray[np.float32]
 Picture = NDArray[np.float32]
 Predict = Callable[[Batch], Batch]
-Sized = Callable[[int, int], tuple[int, int]]
-"""``(height, width)`` of a target to the ``(height, width)`` that it and its low are measured at."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Protocol:
         split_from: pictures with a side of at least this are predicted as odd and even columns; None: never.
         self_ensemble: mean over the eight flips and rotations.
         gt_mean: name of the brightness correction by the target, or None.
-        sized: the size at which pictures are predicted and measured; None: their own.
+        sized: from the target's size, that at which both are predicted and measured; None: their own.
     """
 
     name: str
@@ -79,21 +77,13 @@ class Protocol:
         batch = np.ascontiguousarray(low.transpose(2, 0, 1)[None], np.float32)
         out = step(pad_bottom_right(batch, size_multiple, width_multiple))[0, :, :height, :width]
         enhanced = np.clip(np.ascontiguousarray(out.transpose(1, 2, 0)), 0, 1)
+        if self.truncates:
+            enhanced = np.floor(enhanced * np.float32(255)) / np.float32(255)
         if self.gt_mean is None:
             return enhanced
         if target is None:
             raise UsageError(f"{self.gt_mean} corrects by the target picture, and there is none")
         return metrics.correction(self.gt_mean)(enhanced, target).astype(np.float32, copy=False)
-
-
-def _square_256(height: int, width: int) -> tuple[int, int]:
-    return 256, 256
-
-
-def _longest_2048(height: int, width: int) -> tuple[int, int]:
-    """The longer side at most 2048, the other in proportion, cut to a whole number."""
-    longest = max(height, width)
-    return (height, width) if longest <= 2048 else (height * 2048 // longest, width * 2048 // longest)
 
 
 WITHOUT_TARGET = ("uciqe_lab100", "uiqm_plain")
@@ -106,10 +96,12 @@ PROTOCOLS = {
         _STRICT,
         _TEST_SCRIPT,
         replace(_TEST_SCRIPT, name="dednet_test_script"),  # it took over the program
+        # without its LPIPS, which needs another network's weights
+        Protocol("uptflow_test_script", ("psnr_rgb_uint8", "ssim_uniform7_uint8"), truncates=True),
         # Reti-Diff's test options: no self-ensemble, no GT-mean, and a size for each task
         replace(_STRICT, name="retidiff_low_light"),
-        replace(_STRICT, name="retidiff_underwater", metrics=(*_STRICT.metrics, *WITHOUT_TARGET), sized=_square_256),
-        replace(_STRICT, name="retidiff_backlit", sized=_longest_2048),
+        replace(_STRICT, name="retidiff_underwater", metrics=(*_STRICT.metrics, *WITHOUT_TARGET), sized=square(256)),
+        replace(_STRICT, name="retidiff_backlit", sized=longest(2048)),
     )
 }
 

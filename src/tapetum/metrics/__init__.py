@@ -13,7 +13,13 @@ from tapetum.metrics.gt_mean import gt_mean_gray601, gt_mean_gray601_rgb, gt_mea
 from tapetum.metrics.mae import mae
 from tapetum.metrics.pictures import Image
 from tapetum.metrics.psnr import psnr_float, psnr_float_validation, psnr_rgb_uint8, psnr_y_uint8
-from tapetum.metrics.ssim import ssim_3d_uint8, ssim_gaussian_valid_uint8, ssim_y_uint8, ssim_y_valid_uint8
+from tapetum.metrics.ssim import (
+    ssim_3d_uint8,
+    ssim_gaussian_valid_uint8,
+    ssim_uniform7_uint8,
+    ssim_y_uint8,
+    ssim_y_valid_uint8,
+)
 from tapetum.metrics.uciqe import uciqe_lab100
 from tapetum.metrics.uiqm import uiqm_plain
 
@@ -33,6 +39,7 @@ __all__ = [
     "psnr_y_uint8",
     "ssim_3d_uint8",
     "ssim_gaussian_valid_uint8",
+    "ssim_uniform7_uint8",
     "ssim_y_uint8",
     "ssim_y_valid_uint8",
     "uciqe_lab100",
@@ -72,6 +79,7 @@ _MEASURES = {
         Measure("psnr_float_validation", psnr_float_validation, "dB", True, 2),
         Measure("psnr_y_uint8", psnr_y_uint8, "dB", True, 2),
         Measure("ssim_gaussian_valid_uint8", ssim_gaussian_valid_uint8, "", True, 4),
+        Measure("ssim_uniform7_uint8", ssim_uniform7_uint8, "", True, 4),
         Measure("ssim_y_uint8", ssim_y_uint8, "", True, 4),
         Measure("ssim_y_valid_uint8", ssim_y_valid_uint8, "", True, 4),
         Measure("ssim_3d_uint8", ssim_3d_uint8, "", True, 4),

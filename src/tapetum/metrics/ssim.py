@@ -1,6 +1,7 @@
 """Structural similarity (Wang et al., IEEE TIP 2004) in the conventions that the field's figures use.
 
-All: 8-bit pictures, Gaussian window of 11 taps and sigma 1.5, constants (0.01 * 255)^2 and (0.03 * 255)^2, float64.
+All: 8-bit pictures, constants (0.01 * 255)^2 and (0.03 * 255)^2, float64; and, but for ``ssim_uniform7_uint8``, a
+Gaussian window of 11 taps and sigma 1.5.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tapetum.metrics.pictures import Image, as_uint8, check, cut_border, luma
 
 _RADIUS = 5
+_UNIFORM = 7
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _STRIP = 48  # rows filtered together: their planes stay in the processor's cache
 _TAPS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
@@ -55,6 +57,33 @@ def ssim_3d_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float
     a, b = (_padded(cut_border(as_uint8(image), crop_border)) for image in (enhanced, target))
     moments = [_across_channels(_filtered(plane)) for plane in (a, b, a * a + b * b, a * b)]
     return float(_similarity(*moments).mean())
+
+
+def ssim_uniform7_uint8(enhanced: Image, target: Image) -> float:
+    """scikit-image's default, of UPT-Flow's test script: a uniform window of 7 x 7 with sample covariance, per channel,
+    only where the window fits; mean over positions and channels.
+
+    Raises:
+        ValueError: a side is shorter than the window (7).
+    """
+    check(enhanced, target)
+    a, b = (as_uint8(image).astype(np.float64) for image in (enhanced, target))
+    if min(a.shape[:2]) < _UNIFORM:
+        raise ValueError(f"SSIM needs pictures of at least 7 x 7, got {a.shape[0]} x {a.shape[1]}")
+    mean_a, mean_b, squares, product = (_means(plane) for plane in (a, b, a * a + b * b, a * b))
+    sample = _UNIFORM**2 / (_UNIFORM**2 - 1)
+    covariance, variances = product - mean_a * mean_b, squares - mean_a**2 - mean_b**2
+    numerator = (2 * mean_a * mean_b + _C1) * (2 * sample * covariance + _C2)
+    return float((numerator / ((mean_a**2 + mean_b**2 + _C1) * (sample * variances + _C2))).mean())
+
+
+def _means(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(H, W, C) -> (H - 6, W - 6, C)``: means of 7 x 7, exact for whole numbers up to the division."""
+    for axis in (0, 1):
+        sums = np.cumsum(np.insert(planes, 0, 0, axis=axis), axis=axis)
+        count = planes.shape[axis] - _UNIFORM + 1
+        planes = sums.take(range(_UNIFORM, _UNIFORM + count), axis) - sums.take(range(count), axis)
+    return planes / _UNIFORM**2
 
 
 def _check_size(image: NDArray[np.generic]) -> None:

@@ -86,6 +86,4 @@ def _sobel(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Gradient magnitude, edges repeated."""
     p = np.pad(plane, 1, mode="edge")
     down, across = p[2:] - p[:-2], p[:, 2:] - p[:, :-2]
-    return np.hypot(
-        down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:], across[:-2] + 2 * across[1:-1] + across[2:]
-    )
+    return np.hypot(down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:], across[:-2] + 2 * across[1:-1] + across[2:])

@@ -153,9 +153,9 @@ class SourceSection(Section):
         SplitList | CsvList | FolderList | PictureList | DataSetList | UnpairedLists | SidList | EldList,
         Field(discriminator="layout"),
     ]
-    kind: Literal["pairs", "identity", "darken", "exposures", "lows", "unpaired", "raw-synthetic", "raw-pairs"] = (
-        "pairs"
-    )
+    kind: Literal[
+        "pairs", "identity", "darken", "backlight", "exposures", "lows", "unpaired", "raw-synthetic", "raw-pairs"
+    ] = "pairs"
     """Beside the kinds of a ``Source``: "exposures" draws two exposures of one view, the target being one; "lows" the
     same without the target."""
     weight: Annotated[float, Field(ge=0)] = 1.0
