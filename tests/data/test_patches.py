@@ -1,5 +1,6 @@
 """Patches are a pure function of seed and index, and low and target stay aligned."""
 
+import pickle
 from itertools import permutations
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from tapetum.data.pairs import Pair, pairs_of_pictures
-from tapetum.data.patches import IndexSampler, PatchDataset, Source
-from tapetum.data.pictures import PictureStore
+from tapetum.data.patches import IndexSampler, PatchDataset, Phase, ProgressiveSampler, Source
+from tapetum.data.pictures import PictureStore, ResizedReader, load_rgb
+from tapetum.data.resize import longest, square
 from tapetum.imaging import Picture, write_picture
 
 
@@ -174,3 +176,38 @@ def test_sampler_goes_on_from_its_position(ranks, start):
     drawn = [list(s) for s in samplers]
     assert sorted(i for indices in drawn for i in indices) == list(range(start, 20))
     assert [len(s) for s in samplers] == [len(range(r, 20, ranks)) for r in range(ranks)]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("start", [0, 3, 5])
+def test_progressive_batches(ranks, start):
+    phases = [Phase(0, 24, 4), Phase(3, 32, 2), Phase(5, 40, 1)]
+    samplers = [ProgressiveSampler(phases, 7, lambda: start, rank, ranks) for rank in range(ranks)]
+    drawn = [list(sampler) for sampler in samplers]
+    sizes = [(24, 4)] * 3 + [(32, 2)] * 2 + [(40, 1)] * 2
+    for batches in drawn:
+        assert [({patch for _, patch in batch}, len(batch)) for batch in batches] == [
+            ({patch}, count) for patch, count in sizes[start:]
+        ]
+    # every sample once over all ranks, without a gap, and those of a run that is not resumed are the same
+    indices = sorted(index for batches in drawn for batch in batches for index, _ in batch)
+    total = ranks * sum(count for _, count in sizes)
+    assert indices == list(range(total - len(indices), total))
+    assert [len(sampler) for sampler in samplers] == [7] * ranks
+
+
+def test_a_sample_has_the_patch_of_its_index(pictures):
+    dataset = make(pictures)
+    assert dataset[(5, 24)]["low"].shape == (3, 24, 24)
+    assert all(torch.equal(dataset[(5, 16)][name], dataset[5][name]) for name in ("low", "target"))
+
+
+def test_one_file_read_in_two_ways(pictures):
+    store = PictureStore()
+    readers = load_rgb, ResizedReader(load_rgb, square(16)), ResizedReader(load_rgb, longest(20))
+    plain, fixed, limited = (store.get(pictures[0].low, read) for read in readers)
+    assert (plain.dtype, fixed.dtype) == (np.uint8, np.float32)
+    assert fixed.shape == (16, 16, 3)
+    assert max(limited.shape) == 20
+    assert abs(fixed.mean() - plain.mean() / 255) < 0.02
+    assert pickle.loads(pickle.dumps(readers[2])) is not None  # workers that are not forked get it by pickle

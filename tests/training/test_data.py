@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tapetum.data.drawing import Exposures, Unpaired
 from tapetum.errors import UsageError
 from tapetum.imaging import Picture, write_picture
-from tapetum.training.data import ValidationPictures, make_sources, tenth_brightest
+from tapetum.training.data import ValidationPictures, make_sources, tenth_brightest, training_loader
 from tapetum.training.recipe import load_recipe
+from tapetum.training.run import train
+from tapetum.weights.loading import read_state_dict
 
 
 def test_tenth_brightest_counts_the_brightest_channel():
@@ -129,3 +132,114 @@ def test_pictures_that_are_too_small_or_none_are_said_first(unpaired):
     (unpaired.parent / "day" / "7.png").write_bytes(b"GIF89a of a kind")
     with pytest.raises(UsageError, match=r"source a: .*7\.png: not a picture that can be read"):
         make_sources(load_recipe(unpaired, ["data.sources.0.hold_out=0"]))
+
+
+@pytest.fixture
+def paired(tmp_path):
+    """A recipe file with one source of six pairs, 40 x 48."""
+    rng = np.random.default_rng(0)
+    for side in ("low", "high"):
+        (tmp_path / side).mkdir()
+        for i in range(6):
+            pixels = rng.integers(0, 256, (40, 48, 3)).astype(np.uint8)
+            write_picture(Picture(pixels), tmp_path / side / f"{i}.png")
+    source = {"name": "a", "pictures": {"layout": "folders", "low": "low", "target": "high"}}
+    recipe = {
+        "name": "r",
+        "method": "retinexformer",
+        "config": {"n_feat": 8, "num_blocks": [1, 1, 1], "stage": 1},
+        "data": {"root": str(tmp_path), "patch": 16, "batch": 3, "sources": [source]},
+        "schedule": {"kind": "linear"},
+        "run": {"steps": 5, "threads": 1, "devices": 1, "folder": str(tmp_path / "runs"), "save_every": 1},
+    }
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+PROGRESSIVE = "data.progressive=[{after: 2, patch: 24, batch: 2}, {after: 4, patch: 32, batch: 1}]"
+
+
+def test_progressive_patches(paired):
+    recipe = load_recipe(paired, [PROGRESSIVE])
+    loaded = [training_loader(recipe, make_sources(recipe)[0], 0, lambda s=s: s, 0, 1) for s in (0, 3)]
+    whole, resumed = (list(loader) for loader in loaded)
+    assert [tuple(batch["low"].shape) for batch in whole] == [
+        (3, 3, 16, 16), (3, 3, 16, 16), (2, 3, 24, 24), (2, 3, 24, 24), (1, 3, 32, 32),
+    ]  # fmt: skip
+    assert all(torch.equal(a["low"], b["low"]) for a, b in zip(whole[3:], resumed, strict=True))
+
+
+def test_a_progressive_training_that_was_stopped_goes_on(paired):
+    whole = train(load_recipe(paired, [PROGRESSIVE, "name=whole"]))
+    train(load_recipe(paired, [PROGRESSIVE, "run.steps=3", "schedule={kind: multi_step, milestones: []}"]))
+    with pytest.raises(UsageError, match="holds a training whose data differs"):
+        train(load_recipe(paired, ["run.steps=3"]))
+    constant = ["schedule={kind: multi_step, milestones: []}"]
+    straight = train(load_recipe(paired, [PROGRESSIVE, "name=straight", *constant]), resume=False)
+    resumed = train(load_recipe(paired, [PROGRESSIVE, *constant]))
+    states = [read_state_dict(path) for path in (straight, resumed, whole)]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert not all(torch.equal(value, states[2][key]) for key, value in states[0].items())
+
+
+def test_pictures_are_resized_as_they_are_read(paired):
+    recipe = load_recipe(
+        paired, ["data.sources.0.resize={square: 24}", "data.patch=null", "data.sources.0.hold_out=0.4"]
+    )
+    sources, held = make_sources(recipe)
+    batch = next(iter(training_loader(recipe, sources, 0, lambda: 0, 0, 1)))
+    assert batch["low"].shape == (3, 3, 24, 24)
+    assert ValidationPictures(held)[0]["low"].shape == (3, 24, 24)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.sources.0.resize={}", "resize takes one of square, longest, scale"),
+        ("data.sources.0.resize={square: 64, scale: 2}", "resize takes one of square, longest, scale"),
+        ("data.sources.0.resize={square: 4}", "greater than or equal to 8"),
+        ("data.progressive=[{after: 4, patch: 24, batch: 2}, {after: 2, patch: 32, batch: 1}]", "after must rise"),
+        ("data.progressive=[{after: 4, patch: 24}]", "batch: is missing"),
+        ("data={sources: [{name: a, pictures: {layout: pictures, folder: low}}], patch: null, "
+         "progressive: [{after: 4, patch: 24, batch: 2}]}", "progressive needs a patch"),
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be(paired, override, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        load_recipe(paired, [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("side", "shape", "says"),
+    [
+        ("low", (40, 7), r"low.3\.png: 7x40, smaller than a window of 8x8: take it out"),
+        ("high", (7, 48), r"high.3\.png: 48x7, smaller than a window of 8x8: take it out"),
+        ("low", (40, 47), r"low.3\.png: 47x40, but its target .*high.3\.png is 48x40"),
+    ],
+)
+def test_pictures_that_cannot_be_trained_with(paired, side, shape, says):
+    write_picture(Picture(np.zeros((*shape, 3), np.uint8)), paired.parent / side / "3.png")
+    with pytest.raises(UsageError, match=rf"^recipe r, source a: .*{says}$"):
+        train(load_recipe(paired))
+    if "window" not in says:  # resized to one size they are a pair
+        make_sources(load_recipe(paired, ["data.sources.0.resize={square: 24}"]))
+
+
+def test_every_patch_must_fit_the_network(paired):
+    with pytest.raises(UsageError, match=r"data\.patch is 18: retinexformer with this config needs a multiple of 4"):
+        train(load_recipe(paired, ["data.progressive=[{after: 2, patch: 18, batch: 2}]"]))
+
+
+def test_srgb_pictures_for_a_raw_network(paired):
+    says = "recipe r: exposurediffusion is trained with RAW mosaics, its sources are sRGB pictures"
+    with pytest.raises(UsageError, match=says):
+        train(load_recipe(paired, ["method=exposurediffusion", "config=null"]))
+
+
+def test_a_folder_of_another_method(paired):
+    train(load_recipe(paired, ["run.steps=1"]))
+    says = r"runs.r holds a training of retinexformer, and recipe r trains dednet: choose another name=.*--restart"
+    with pytest.raises(UsageError, match=says):
+        train(load_recipe(paired, ["method=dednet", "config=narrow"]))

@@ -111,6 +111,29 @@ def check_sizes(paths: Sequence[Path], patch: int) -> None:
             )
 
 
+WINDOW = 8
+"""Sides of training pictures are at least this: less is nothing to learn from, whatever the patch is filled up with."""
+
+
+def check_pairs(pairs: Sequence[Pair], resized: bool = False) -> None:
+    """Looks at the headers of pictures (not of arrays).
+
+    Args:
+        resized: to one size as they are read.
+
+    Raises:
+        InputError: a picture smaller than a window, or two of one pair that differ in size.
+    """
+    for pair in pairs:
+        sizes = {path: picture_size(path) for path in (pair.low, pair.target) if path.suffix != ".npy"}
+        for path, (width, height) in sizes.items():
+            if min(width, height) < WINDOW:
+                raise InputError(f"{path}: {width}x{height}, smaller than a window of {WINDOW}x{WINDOW}: take it out")
+        if len(set(sizes.values())) > 1 and not resized:
+            (low, (width, height)), (target, (other_width, other_height)) = sizes.items()
+            raise InputError(f"{low}: {width}x{height}, but its target {target} is {other_width}x{other_height}")
+
+
 def check_aligned(views: Sequence[Sequence[Path]]) -> None:
     """Raises InputError where the exposures of a view differ in size."""
     for view in views:

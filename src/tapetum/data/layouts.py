@@ -33,6 +33,7 @@ class Layout:
         folders: how they lie below the folder of the data set, for people.
         read: a file to ``(H, W, 3)`` RGB float32 in [0, 1].
         turns: whether training may also rotate; else only flip (:func:`tapetum.data.augmentation.flips`).
+        task: what its pictures need: "low-light", "underwater" or "backlit"; "": something else.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Layout:
     folders: str
     read: Callable[[Path], NDArray[np.float32]]
     turns: bool
+    task: str
 
     def pairs(self, root: Path, split: Split) -> list[Pair]:
         """The pairs of a split, sorted.
@@ -274,26 +276,28 @@ def _arrays(folder: Path) -> list[Path]:
     return files
 
 
+def _of_pictures(name: str, find: Callable[[Path, Split], list[Pair]], folders: str, task: str) -> Layout:
+    return Layout(name, find, folders, read_picture_file, turns=True, task=task)
+
+
+def _of_arrays(name: str, find: Callable[[Path, Split], list[Pair]], folders: str) -> Layout:
+    return Layout(name, find, folders, load_array, turns=False, task="low-light")
+
+
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout(
-            "lol_v1",
-            lol_v1,
-            "our485/{low,high} and eval15/{low,high}, or {Train,Test}/{input,target}",
-            read_picture_file,
-            True,
-        ),
-        Layout("lol_v2_real", lol_v2_real, "Real_captured/{Train,Test}/{Low,Normal}", read_picture_file, True),
-        Layout("lol_v2_synthetic", lol_v2_synthetic, "Synthetic/{Train,Test}/{Low,Normal}", read_picture_file, True),
-        Layout("sid", sid, "{short_sid2,long_sid2}/SCENE/*.npy", load_array, False),
-        Layout("smid", smid, "{SMID_LQ_np,SMID_Long_np}/SCENE/*.npy and test_list.txt", load_array, False),
-        Layout("sdsd_indoor", sdsd_indoor, "indoor_static_np/{input,GT}/CLIP/*.npy", load_array, False),
-        Layout("sdsd_outdoor", sdsd_outdoor, "outdoor_static_np/{input,GT}/CLIP/*.npy", load_array, False),
-        Layout("fivek", fivek, "{train,test}/{input,target}", read_picture_file, True),
-        Layout("ntire", ntire, "{train,mini_val}/{input,target}", read_picture_file, True),
-        Layout("uieb", uieb, "{train,test}/{lq,hq}", read_picture_file, True),
-        Layout("lsui", lsui, "{train,test}/{input,gt}", read_picture_file, True),
-        Layout("baid", baid, "{train,test}/{input,output}", read_picture_file, True),
+        _of_pictures("lol_v1", lol_v1, "{our485,eval15}/{low,high} or {Train,Test}/{input,target}", "low-light"),
+        _of_pictures("lol_v2_real", lol_v2_real, "Real_captured/{Train,Test}/{Low,Normal}", "low-light"),
+        _of_pictures("lol_v2_synthetic", lol_v2_synthetic, "Synthetic/{Train,Test}/{Low,Normal}", "low-light"),
+        _of_arrays("sid", sid, "{short_sid2,long_sid2}/SCENE/*.npy"),
+        _of_arrays("smid", smid, "{SMID_LQ_np,SMID_Long_np}/SCENE/*.npy and test_list.txt"),
+        _of_arrays("sdsd_indoor", sdsd_indoor, "indoor_static_np/{input,GT}/CLIP/*.npy"),
+        _of_arrays("sdsd_outdoor", sdsd_outdoor, "outdoor_static_np/{input,GT}/CLIP/*.npy"),
+        _of_pictures("fivek", fivek, "{train,test}/{input,target}", ""),
+        _of_pictures("ntire", ntire, "{train,mini_val}/{input,target}", ""),
+        _of_pictures("uieb", uieb, "{train,test}/{lq,hq}", "underwater"),
+        _of_pictures("lsui", lsui, "{train,test}/{input,gt}", "underwater"),
+        _of_pictures("baid", baid, "{train,test}/{input,output}", "backlit"),
     )
 }

@@ -67,7 +67,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     Args:
         sources: see :class:`Source`.
-        patch: P, in pixels; None: whole pictures (all must be of one size, or the batch be one).
+        patch: P, in pixels; None: whole pictures (all must be of one size, or the batch be one). An index
+            ``(i, P)`` of :class:`ProgressiveSampler` has another for sample i.
         seed: of everything that is drawn.
         length: number of samples.
         crop: the smallest share of a side that serves as "the whole picture" of a sample: a random window is what the
@@ -103,14 +104,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
+        index, patch = index if isinstance(index, tuple) else (index, self.patch or 0)
         rng = np.random.default_rng([self.seed, index])
         source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
         pairs = source.pairs
         pair = pairs[int(rng.integers(len(pairs)))] if isinstance(pairs, Sequence) else pairs.draw(rng)
         mode = int(rng.integers(8)) if self.geometry else 0
         draw = self._draw_apart if source.kind == "unpaired" else self._draw
-        sample = draw(source, pair, rng)
+        sample = draw(source, pair, rng, patch)
         if self.colours and rng.random() < self.colours:
             order = rng.permutation(3)
             sample = {name: view[..., order] for name, view in sample.items()}
@@ -118,11 +120,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             return {name: _tensor(geometric(view, mode)) for name, view in sample.items()}
         return {name: _tensor(flips(view, mode % 2 == 1, mode % 4 > 1)) for name, view in sample.items()}
 
-    def _draw(self, source: Source, pair: Pair, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def _draw(self, source: Source, pair: Pair, rng: np.random.Generator, patch: int) -> dict[str, NDArray[np.float32]]:
         """The sample before it is turned, each ``(H, W, 3)``."""
         target = self._store.get(pair.target, source.read)
         low = self._store.get(pair.low, source.read) if source.kind == "pairs" else target
-        patch = self.patch or 0
         whole = target.shape[:2]
         factor = int(rng.integers(1, source.shrink + 1)) if min(whole) >= source.shrink * patch else 1
         # the window that counts as the whole picture, and the patch inside it
@@ -147,13 +148,14 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             sample["thumbnail"] = _thumbnail(low, self.thumbnail)
         return sample
 
-    def _draw_apart(self, source: Source, pair: Pair, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def _draw_apart(
+        self, source: Source, pair: Pair, rng: np.random.Generator, patch: int
+    ) -> dict[str, NDArray[np.float32]]:
         """As :meth:`_draw`, of two pictures of different scenes and sizes: each gets a window of its own."""
         low, target = (self._store.get(path, source.read) for path in (pair.low, pair.target))
         exposure = Exposure.draw(source, rng)
         sample = {}
         for name, picture, shown in (("low", low, exposure), ("target", target, None)):
-            patch = self.patch or 0
             factor = int(rng.integers(1, source.shrink + 1)) if min(picture.shape[:2]) >= source.shrink * patch else 1
             window = picture[_place([(factor * patch or n, n) for n in picture.shape[:2]], rng, source.stride)]
             view = _shrink(_unit(window), factor) if shown is None else _unit(shown(window, rng, factor))
@@ -182,6 +184,43 @@ class IndexSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return (self.length - self.rank + self.ranks - 1) // self.ranks
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From step ``after`` on, batches of ``batch`` patches of ``patch`` pixels."""
+
+    after: int
+    patch: int
+    batch: int
+
+
+class ProgressiveSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of indices ``(i, patch)`` in order, from where a training stands; rank r of n takes every n-th.
+
+    ``phases`` are in order, the first from step 0. ``position`` is asked when an iteration begins; the length is that
+    of the whole training, as for :class:`IndexSampler`.
+    """
+
+    def __init__(
+        self, phases: Sequence[Phase], steps: int, position: Callable[[], int], rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.phases = phases
+        self.steps = steps
+        self.position = position
+        self.rank = rank
+        self.ranks = ranks
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        begin, first = self.position(), 0
+        for phase, end in zip(self.phases, [*(phase.after for phase in self.phases[1:]), self.steps], strict=True):
+            for step in range(phase.after, min(end, self.steps)):
+                if step >= begin:
+                    yield [(self.rank + self.ranks * (first + i), phase.patch) for i in range(phase.batch)]
+                first += phase.batch
+
+    def __len__(self) -> int:
+        return self.steps
 
 
 def whole_pictures(source: Source, pair: Pair, store: PictureStore, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

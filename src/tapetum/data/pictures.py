@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tapetum.data.resize import Sized, resized
 from tapetum.errors import InputError
 from tapetum.imaging import is_picture, read_picture
 from tapetum.machine import free_memory
@@ -24,18 +26,33 @@ class PictureStore:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self._pictures: dict[Path, NDArray[Any]] = {}
+        self._pictures: dict[tuple[Path, Reader], NDArray[Any]] = {}
         self._left = free_memory() // 2 if limit is None else limit
 
     def get(self, path: Path, read: Reader) -> NDArray[Any]:
         """``(H, W, 3)`` RGB as ``read`` gives it: uint8, or float32 in [0, 1]."""
-        if path in self._pictures:
-            return self._pictures[path]
+        key = path, read  # sources may read one file in different ways
+        if key in self._pictures:
+            return self._pictures[key]
         picture = read(path)
         if picture.nbytes <= self._left:
             self._left -= picture.nbytes
-            self._pictures[path] = picture
+            self._pictures[key] = picture
         return picture
+
+
+@dataclass(frozen=True)
+class ResizedReader:
+    """Reads with ``read`` and resizes: ``(H, W, 3)`` float32, about [0, 1] (bicubic resampling overshoots)."""
+
+    read: Reader
+    sized: Sized
+
+    def __call__(self, path: Path) -> NDArray[np.float32]:
+        picture = self.read(path)
+        if picture.dtype == np.uint8:
+            picture = np.divide(picture, 255, dtype=np.float32)
+        return resized(picture, self.sized)
 
 
 def load_rgb(path: Path) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,29 +95,34 @@ def _cubic_samples(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.flo
 
 def square(side: int) -> Sized:
     """``side`` x ``side``, whatever the proportions."""
-    return lambda height, width: (side, side)
+    return partial(_square, side)
 
 
 def longest(limit: int) -> Sized:
     """The longer side at most ``limit``, the other in proportion, cut to a whole number (0 becomes 1)."""
-
-    def sized(height: int, width: int) -> tuple[int, int]:
-        side = max(height, width)
-        if side <= limit:
-            return height, width
-        return max(1, height * limit // side), max(1, width * limit // side)
-
-    return sized
+    return partial(_longest, limit)
 
 
 def scaled(rate: float) -> Sized:
     """Both sides times ``rate``, cut to whole numbers, then raised to multiples of 8."""
+    return partial(_scaled, rate)
 
-    def sized(height: int, width: int) -> tuple[int, int]:
-        rows, columns = (max(8, -(-int(side * rate) // 8) * 8) for side in (height, width))
-        return rows, columns
 
-    return sized
+# partials of these go to the loader's processes, which closures cannot
+def _square(side: int, height: int, width: int) -> tuple[int, int]:
+    return side, side
+
+
+def _longest(limit: int, height: int, width: int) -> tuple[int, int]:
+    side = max(height, width)
+    if side <= limit:
+        return height, width
+    return max(1, height * limit // side), max(1, width * limit // side)
+
+
+def _scaled(rate: float, height: int, width: int) -> tuple[int, int]:
+    rows, columns = (max(8, -(-int(side * rate) // 8) * 8) for side in (height, width))
+    return rows, columns
 
 
 def resized(image: NDArray[np.float32], sized: Sized) -> NDArray[np.float32]:

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tapetum.data import pairs as lists
-from tapetum.data.drawing import Exposures, Unpaired, check_aligned, check_sizes, read_any
+from tapetum.data.drawing import Exposures, Unpaired, check_aligned, check_pairs, check_sizes, read_any
 from tapetum.data.layouts import LAYOUTS, read_picture_file
-from tapetum.data.patches import IndexSampler, PatchDataset, Source, whole_pictures
-from tapetum.data.pictures import PictureStore, Reader, load_rgb
+from tapetum.data.patches import IndexSampler, PatchDataset, Phase, ProgressiveSampler, Source, whole_pictures
+from tapetum.data.pictures import PictureStore, Reader, ResizedReader, load_rgb
 from tapetum.data.raw_samples import VALIDATION_SIDE, RawDataset, RawSource, centred, draw_sample
 from tapetum.data.raw_sets import RawPair
 from tapetum.errors import InputError, UsageError
@@ -80,6 +80,7 @@ def make_sources(recipe: Recipe) -> tuple[Sources, list[Held]]:
             listed, normal = _lists(section, Path(recipe.data.root))
         except InputError as error:
             raise UsageError(f"{where}: {error} (data.root=...?)") from None
+        read = listed.read if section.resize is None else ResizedReader(listed.read, section.resize.sized)
         common = Source(
             (),
             section.weight,
@@ -87,12 +88,12 @@ def make_sources(recipe: Recipe) -> tuple[Sources, list[Held]]:
             section.noise,
             section.stops,
             low_key=section.low_key,
-            read=listed.read,
+            read=read,
             turns=listed.turns,
         )
         if section.weight > 0:
             try:
-                pairs = _training_pairs(section, listed, normal, recipe.data.patch or 0)
+                pairs = _training_pairs(section, listed, normal, max(recipe.data.patches, default=0))
             except InputError as error:
                 raise UsageError(f"{where}: {error}") from None
             training.append(
@@ -138,6 +139,7 @@ def _training_pairs(
         check_sizes([path for view in exposures.views for path in view], patch)
         check_aligned(exposures.views)
         return exposures
+    check_pairs(pairs if section.kind == "pairs" else [replace(p, low=p.target) for p in pairs], bool(section.resize))
     return pairs
 
 
@@ -191,15 +193,17 @@ def training_loader(
     else:
         srgb = [source for source in sources if isinstance(source, Source)]
         dataset = PatchDataset(srgb, data.patch, recipe.run.seed, length, data.crop, thumbnail, colours=data.colours)
+    common: dict[str, Any] = {
+        "num_workers": data.workers,
+        "pin_memory": torch.cuda.is_available(),
+        "persistent_workers": False,
+    }
+    if data.progressive and data.patch is not None:
+        phases = [Phase(0, data.patch, data.batch), *(Phase(p.after, p.patch, p.batch) for p in data.progressive)]
+        batches = ProgressiveSampler(phases, recipe.run.steps, position, rank, ranks)
+        return DataLoader(dataset, batch_sampler=batches, **common)
     sampler = IndexSampler(length, lambda: position() * data.batch * ranks, rank, ranks)
-    return DataLoader(
-        dataset,
-        batch_size=data.batch,
-        sampler=sampler,
-        num_workers=data.workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,
-    )
+    return DataLoader(dataset, batch_size=data.batch, sampler=sampler, **common)
 
 
 class ValidationPictures(Dataset[dict[str, object]]):

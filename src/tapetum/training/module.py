@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.data.augmentation import draw_mixup, mixup
+from tapetum.data.layouts import LAYOUTS
 from tapetum.errors import TapetumError, UsageError
 from tapetum.evaluation.protocols import get_protocol
 from tapetum.imaging import Picture, write_picture
@@ -24,7 +25,7 @@ from tapetum.metrics.gt_mean import gt_mean_mean
 from tapetum.metrics.pictures import as_uint8
 from tapetum.metrics.psnr import psnr_rgb_uint8
 from tapetum.training.raw_validation import examine_raw
-from tapetum.training.recipe import Recipe
+from tapetum.training.recipe import DataSetList, Recipe
 from tapetum.training.schedules import warm_up
 from tapetum.weights.loading import inspect as inspect_weights
 from tapetum.weights.loading import load_model, read_weights
@@ -201,6 +202,7 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     """
     method = get_method(recipe.method)
     config = make_config(method, recipe.config)
+    check_task(recipe, method.name, getattr(config, "task", ""))
     if method.begin is not None:
         network = begin_later_stage(recipe, method, config)
     else:
@@ -212,13 +214,32 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     unknown = sorted(set(recipe.objective) - set(known))
     if unknown:
         raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
-    multiple, patch = cast("Properties", network.properties).size_multiple, recipe.data.patch
-    if patch is not None and patch % multiple:
-        raise UsageError(f"data.patch is {patch}: {method.name} with this config needs a multiple of {multiple}")
+    properties = cast("Properties", network.properties)
+    if (properties.domain == "raw") != recipe.data.is_raw:
+        kinds = {False: "sRGB pictures", True: "RAW mosaics"}
+        wanted, given = kinds[properties.domain == "raw"], kinds[recipe.data.is_raw]
+        raise UsageError(f"recipe {recipe.name}: {method.name} is trained with {wanted}, its sources are {given}")
+    multiple = properties.size_multiple
+    for patch in recipe.data.patches:
+        if patch % multiple:
+            raise UsageError(f"data.patch is {patch}: {method.name} with this config needs a multiple of {multiple}")
     objective = method.objective(**recipe.objective)
     if hasattr(objective, "check"):
         objective.check(network)
     return network, objective
+
+
+def check_task(recipe: Recipe, method: str, task: str) -> None:
+    """Raises UsageError where a source is made for another task than the configuration says ("": it says none)."""
+    for source in recipe.data.sources:
+        pictures, shown = source.pictures, {"backlight": "backlit", "darken": "low-light"}.get(source.kind, "")
+        if isinstance(pictures, DataSetList) and source.kind == "pairs":
+            shown = LAYOUTS[pictures.name].task
+        if task and shown and shown != task:
+            raise UsageError(
+                f"recipe {recipe.name}: config.task of {method} is {task}, but source {source.name} is {shown}: "
+                "change one of them"
+            )
 
 
 def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tapetum.data.layouts import LAYOUTS
 from tapetum.data.raw_noise.cameras import CARD_SUFFIXES, get_camera
 from tapetum.data.raw_noise.letters import NoiseModel
+from tapetum.data.resize import Sized, longest, scaled, square
 from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES
-from tapetum.training import schedules
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from tapetum.training.sections import Cosine, CosineRestarts, Linear, MultiStep, Section, Vibrate
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -145,6 +141,29 @@ class UnpairedLists(Section):
         return [{"layout": "pictures", "folder": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
+class ResizeSection(Section):
+    """Pictures are resized as they are read, bicubic; one of the three."""
+
+    square: Annotated[int, Field(ge=8)] | None = None
+    """To this side, whatever the proportions."""
+    longest: Annotated[int, Field(ge=8)] | None = None
+    """The longer side to this, where it is larger."""
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Both sides by this factor, then to the next multiple of 8."""
+
+    @model_validator(mode="after")
+    def _one(self) -> ResizeSection:
+        if sum(value is not None for value in (self.square, self.longest, self.scale)) != 1:
+            raise ValueError("resize takes one of square, longest, scale")
+        return self
+
+    @property
+    def sized(self) -> Sized:
+        if self.square is not None:
+            return square(self.square)
+        return longest(self.longest) if self.longest is not None else scaled(self.scale or 1.0)
+
+
 class SourceSection(Section):
     """One source of samples; see ``tapetum.data.patches.Source``."""
 
@@ -166,6 +185,7 @@ class SourceSection(Section):
     shrink: Literal[1, 2] = 1
     stride: Annotated[int, Field(ge=1)] = 1
     """Corners of patches are multiples of this: the sliding window of the Retinexformer toolbox."""
+    resize: ResizeSection | None = None
     highlights: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Training leaves out pairs whose low has a tenth of its pixels brighter than this: they are not underexposed."""
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -201,7 +221,7 @@ class SourceSection(Section):
             layouts = "pictures, split or csv (sRGB), sid or eld" if photographs else "sid or eld"
             raise ValueError(f"{where} takes pictures of layout: {layouts}, not {self.pictures.layout}")
         fields = type(self).model_fields  # not what is set: a recipe that was written out sets all
-        names = ("noise", "gain", "low_key", "stops", "highlights")
+        names = ("noise", "gain", "low_key", "stops", "resize", "highlights")
         unused = [name for name in names if getattr(self, name) != fields[name].default]
         if unused:
             raise ValueError(f"{where} has no {unused[0]} of its own, see raw:")
@@ -219,11 +239,21 @@ class SourceSection(Section):
         return self
 
 
+class PhaseSection(Section):
+    """See ``DataSection.progressive``."""
+
+    after: Annotated[int, Field(ge=1)]
+    patch: Annotated[int, Field(ge=16)]
+    batch: Annotated[int, Field(ge=1)]
+
+
 class DataSection(Section):
     root: str = "."
     patch: Annotated[int, Field(ge=16)] | None = 128
     """Side in pixels; null: whole pictures."""
     batch: Annotated[int, Field(ge=1)] = 8
+    progressive: list[PhaseSection] = Field(default_factory=list)
+    """Later sizes: from step ``after`` on another ``patch`` and ``batch``."""
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     colours: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
@@ -234,6 +264,20 @@ class DataSection(Section):
     @property
     def is_raw(self) -> bool:
         return self.sources[0].is_raw
+
+    @property
+    def patches(self) -> list[int]:
+        """Every size of patch; none where pictures are whole."""
+        return [] if self.patch is None else [self.patch, *(phase.patch for phase in self.progressive)]
+
+    @model_validator(mode="after")
+    def _phases_in_order(self) -> DataSection:
+        steps = [phase.after for phase in self.progressive]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"progressive: after must rise from phase to phase, got {steps}")
+        if steps and (self.patch is None or self.is_raw):
+            raise ValueError("progressive needs a patch, and sources that are not RAW")
+        return self
 
     @model_validator(mode="after")
     def _one_domain(self) -> DataSection:
@@ -252,85 +296,6 @@ class OptimiserSection(Section):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
-
-
-class CosineRestarts(Section):
-    """Cosine cycles of ``periods`` steps, each from the base rate (times its weight) to its minimum.
-
-    A minimum above the base rate makes a cycle rise, as the published recipes have it.
-    """
-
-    kind: Literal["cosine_restarts"] = "cosine_restarts"
-    periods: Annotated[list[int], Field(min_length=1)]
-    weights: list[float] | None = None
-    minima: list[float] | None = None
-    warmup: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _same_length(self) -> CosineRestarts:
-        for name in ("weights", "minima"):
-            values = getattr(self, name)
-            if values is not None and len(values) != len(self.periods):
-                raise ValueError(f"{name} must have as many entries as periods ({len(self.periods)})")
-        return self
-
-    def rate(self, iteration: int, base: float, total: int) -> float:
-        ones, zeros = [1.0] * len(self.periods), [0.0] * len(self.periods)
-        return schedules.cosine_restart_cyclic(
-            iteration, base, self.periods, self.weights or ones, self.minima or zeros
-        )
-
-
-class Cosine(Section):
-    """A cosine that falls to ``minimum`` in ``t_max`` steps, and rises again after them."""
-
-    kind: Literal["cosine"]
-    t_max: Annotated[int, Field(ge=1)]
-    minimum: Annotated[float, Field(ge=0)] = 0.0
-    warmup: Annotated[int, Field(ge=0)] = 0
-
-    def rate(self, iteration: int, base: float, total: int) -> float:
-        return schedules.cosine(iteration, base, self.t_max, self.minimum)
-
-
-class MultiStep(Section):
-    """The rate times ``gamma`` at each milestone; at each restart anew, times its weight."""
-
-    kind: Literal["multi_step"]
-    milestones: list[int]
-    gamma: Annotated[float, Field(gt=0)] = 0.1
-    restarts: list[int] = [0]
-    weights: list[float] = [1.0]
-    warmup: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _same_length(self) -> MultiStep:
-        if len(self.weights) != len(self.restarts):
-            raise ValueError(f"weights must have as many entries as restarts ({len(self.restarts)})")
-        return self
-
-    def rate(self, iteration: int, base: float, total: int) -> float:
-        return schedules.multi_step(iteration, base, self.milestones, self.gamma, self.restarts, self.weights)
-
-
-class Linear(Section):
-    """The rate falls to zero over the whole training."""
-
-    kind: Literal["linear"]
-    warmup: Annotated[int, Field(ge=0)] = 0
-
-    def rate(self, iteration: int, base: float, total: int) -> float:
-        return schedules.linear(iteration, base, total)
-
-
-class Vibrate(Section):
-    """The toolbox's saw-tooth schedule."""
-
-    kind: Literal["vibrate"]
-    warmup: Annotated[int, Field(ge=0)] = 0
-
-    def rate(self, iteration: int, base: float, total: int) -> float:
-        return schedules.vibrate(iteration, base, total)
 
 
 class RunSection(Section):
@@ -361,7 +326,7 @@ class Recipe(Section):
     weights: str | None = None
     """File of weights to begin with; null: fresh ones. A method that is a later stage of a training needs the file of
     the stage before."""
-    objective: dict[str, Any] = {}
+    objective: dict[str, Any] = Field(default_factory=dict)
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
     schedule: Annotated[CosineRestarts | Cosine | MultiStep | Linear | Vibrate, Field(discriminator="kind")]

@@ -184,7 +184,12 @@ def check_same(recipe: Recipe, folder: Path) -> None:
         before = Recipe.model_validate_json((folder / "recipe.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder / 'recipe.json'}: unreadable ({error}); begin anew with --restart") from None
-    for part in ("method", "config", "weights", "objective", "data", "optimiser"):
+    if before.method != recipe.method:
+        raise UsageError(
+            f"{folder} holds a training of {before.method}, and recipe {recipe.name} trains {recipe.method}: choose "
+            "another name=..., or begin anew with --restart"
+        )
+    for part in ("config", "weights", "objective", "data", "optimiser"):
         old, new = getattr(before, part), getattr(recipe, part)
         if part == "data":  # the same pictures may lie elsewhere by now, and be read by more workers
             old = old.model_copy(update={"root": new.root, "workers": new.workers})
