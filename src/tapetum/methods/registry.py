@@ -25,6 +25,10 @@ HOMES = {
     "lightendiffusion": "tapetum.methods.lightendiffusion:METHOD",
     "lightendiffusion_stage1": "tapetum.methods.lightendiffusion:STAGE1",
     "exposurediffusion": "tapetum.methods.exposurediffusion:METHOD",
+    "retidiff": "tapetum.methods.retidiff:METHOD",
+    "retidiff_stage1": "tapetum.methods.retidiff:STAGE1",
+    "retidiff_decomposition": "tapetum.methods.retidiff:DECOMPOSITION",
+    "uptflow": "tapetum.methods.uptflow:METHOD",
 }
 RAW_METHODS = ("exposurediffusion",)
 """Those whose pictures are packed mosaics (``Properties.domain``), known without importing any."""

@@ -1,0 +1,63 @@
+"""What is looked at beside the loss: how likely each part of a picture is, and whether decoding undoes encoding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tapetum.methods.contract import Examination
+from tapetum.methods.uptflow.invertible import LogDeterminant, gaussian_log_density, spread
+from tapetum.methods.uptflow.network import STRIDE, UPTFlow
+
+SHOWN_TEMPERATURE = 0.7  # of the sample that validation shows
+_LEVELS = 32
+
+
+@torch.no_grad()
+def surprise(network: UPTFlow, low: Tensor, image: Tensor) -> Tensor:
+    """How unlikely each part of ``image`` is as the normal picture of ``low``: bits per dimension, by place.
+
+    Args:
+        low, image: ``(B, 3, H, W)`` in [0, 1], sides multiples of 8.
+
+    Returns:
+        ``(B, 1, H, W)``: its mean is the picture's bits per dimension, at 32 levels and without noise. What a layer or
+        the latent says of a position is spread evenly over the pixels that this stands for.
+    """
+    log_det = LogDeterminant()
+    latent = network.encode(image, network.conditions(low), log_det)
+    log_density = spread(gaussian_log_density(latent).sum(dim=1), STRIDE) + log_det.density(image.shape[2:])
+    return (math.log2(_LEVELS) - log_density / (3 * math.log(2)))[:, None]
+
+
+@torch.no_grad()
+def round_trip_error(network: UPTFlow, low: Tensor, image: Tensor) -> float:
+    """Largest difference between a picture and the decoded latent that it is encoded into; arguments as above."""
+    conditions = network.conditions(low)
+    return (network.decode(network.encode(image, conditions), conditions) - image).abs().max().item()
+
+
+@torch.no_grad()
+def examine(network: UPTFlow, low: Tensor, target: Tensor | None) -> Examination:
+    """Of a dark picture ``(1, 3, H, W)``, sides multiples of 8.
+
+    Measures, where there is a target: "bits_per_dimension" of the target, "round_trip" (:func:`round_trip_error`).
+    Pictures: a sample at temperature 0.7; the target's map of surprise, from its 1st (black) to its 99th percentile.
+    """
+    sample = network(low, temperature=SHOWN_TEMPERATURE).clamp(0, 1)
+    if target is None:
+        return Examination(None, {}, [sample])
+    bits = surprise(network, low, target)
+    measures = {"bits_per_dimension": bits.mean().item(), "round_trip": round_trip_error(network, low, target)}
+    return Examination(None, measures, [sample, as_picture(bits)])
+
+
+def as_picture(bits: Tensor) -> Tensor:
+    """A map ``(1, 1, H, W)`` as grey ``(1, 3, H, W)``: its 1st percentile is black, its 99th white."""
+    values = bits.flatten().float()
+    # not torch.quantile, which refuses large pictures
+    ordered = values[:: max(1, len(values) // 100_000)].sort().values
+    least, most = (ordered[int(share * (len(ordered) - 1))] for share in (0.01, 0.99))
+    return ((bits - least) / (most - least).clamp(min=1e-12)).clamp(0, 1).expand(-1, 3, -1, -1)
