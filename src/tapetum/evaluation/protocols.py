@@ -33,7 +33,7 @@ class Protocol:
         split_from: pictures with a side of at least this are predicted as odd and even columns; None: never.
         self_ensemble: mean over the eight flips and rotations.
         gt_mean: name of the brightness correction by the target, or None.
-        truncates: values become 8 bit by cutting off what is beyond a level, before any correction, and not by rounding.
+        truncates: values become 8 bit by cutting off what is beyond a level, before any correction; not by rounding.
         sized: from the target's size, that at which both are predicted and measured; None: their own.
     """
 
