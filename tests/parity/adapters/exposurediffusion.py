@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tapetum.data.raw_noise.cameras import CameraNoise, get_camera, published_cameras
@@ -118,7 +119,8 @@ def exposure_process(case: Case) -> Outputs:
             reference=reference,
         )
     )
-    outputs: Outputs = {"final": steps[-1].corrected, "schedule": equal_schedule(int(ratio), iterations)}
+    schedules = torch.stack([equal_schedule(int(each), iterations) for each in ratio])
+    outputs: Outputs = {"final": steps[-1].corrected, "schedule": schedules[0] if len(ratio) == 1 else schedules}
     for i, step in enumerate(steps):
         outputs |= {f"pred_{i}": step.prediction.clean, f"poisson_mean_{i}": step.mean}
         outputs |= {f"probe/corrected_{i}": step.corrected}
@@ -133,7 +135,9 @@ def given_counts(case: Case, steps: int) -> Draw:
         return lambda mean: mean
     if kind != "given":
         raise CaseError(f"poisson {kind!r} is unknown")
-    counts: Iterator[Tensor] = iter([case.tensor(f"poisson_count_{i}") for i in range(steps)])
+    # a schedule that has lost an exposure (batches of one picture) has a step, and counts, less
+    names = [f"poisson_count_{i}" for i in range(steps)]
+    counts: Iterator[Tensor] = iter([case.tensor(name) for name in names if name in case.inputs])
 
     def draw(mean: Tensor) -> Tensor:
         given = next(counts)
@@ -192,10 +196,11 @@ def train_step(case: Case) -> Outputs:
     outputs: Outputs = {"pixel_loss": pixel, "aux_loss": auxiliary, "loss_total": total}
     outputs |= {f"corrected_{i}": step.corrected for i, step in enumerate(steps)}
     outputs |= {f"grad/{name}": parameter.grad for name, parameter in made.named_parameters()}
-    if config["adaptive_loss"]:
+    learned = config["adaptive_loss"] and iterations > 0
+    if learned:
         outputs["grad_loss_weight"] = objective.loss_weights.grad
     optimiser.step()
-    if config["adaptive_loss"]:
+    if learned:
         outputs["loss_weight_after"] = objective.loss_weights
     return outputs | {f"after/{name}": parameter for name, parameter in made.named_parameters()}
 
@@ -324,11 +329,16 @@ def noise_model(case: Case) -> Outputs:
     config.ignore("K", "ratio")  # as the inputs
     if config["saturation"] != SATURATION:
         raise CaseError(f"the noise models saturate at {SATURATION}")
-    scales = {ours: float(given[name][0]) for name, ours in _SCALES.items() if name in given}
-    parameters = NoiseParameters(float(given["K"][0]), float(given["ratio"][0]), **scales)
+    scales = {ours: _each(given[name]) for name, ours in _SCALES.items() if name in given}
+    parameters = NoiseParameters(_each(given["K"]), _each(given["ratio"]), **scales)
     draws = {"poisson" if name == "poisson_count" else name: case.tensor(name) for name in _DRAWS if name in given}
     noisy = add_noise(case.tensor("y"), NoiseModel.parse(config["noise"]), parameters, GivenDraws(**draws))
     return {"noisy": noisy, "dataset_input": noisy.clamp(0, 1)}
+
+
+def _each(numbers: NDArray[np.float32]) -> float | Tensor:
+    """One number for all pictures, or one for each."""
+    return float(numbers[0]) if len(numbers) == 1 else torch.from_numpy(numbers.copy())[:, None, None, None]
 
 
 def noise_parameters(case: Case) -> Outputs:

@@ -110,12 +110,12 @@ class ExposureObjective(nn.Module):
         return pixel, torch.stack([_auxiliary(step, target) for step in steps])
 
     def total(self, pixel: Tensor, auxiliary: Tensor) -> Tensor:
-        """The weighted sum, a scalar."""
+        """The weighted sum, a scalar. A schedule with a step less (published ones may have that) leaves its weight."""
         each = pixel + auxiliary if self.auxloss else pixel
-        if not self.adaptive_loss or len(each) == 1:
+        if not self.adaptive_loss or not self.iterations:
             return each.sum()
-        last = 1 - self.loss_weights.sum()
-        return (self.loss_weights.clamp(0, 1) * each[:-1]).sum() + last * each[-1]
+        weights = torch.cat([self.loss_weights.clamp(0, 1), 1 - self.loss_weights.sum(0, keepdim=True)])
+        return (weights[: len(each)] * each).sum()
 
 
 def _auxiliary(step: Step, target: Tensor) -> Tensor:
