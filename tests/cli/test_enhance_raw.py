@@ -88,9 +88,12 @@ def test_gain_follows_from_camera_and_iso(tapetum, night, arguments, tmp_path) -
     ("given", "code", "complaint"),
     [
         (["--ratio", "0"], 2, "ratio must be above 0"),
-        (["--ratio", "0.5", "--gain", "1"], 1, "ratio must be a number from 1 up, got 0.5"),
-        (["--gain", "-1"], 1, r"gain (K) must be a number above 0, got -1"),
-        (["--camera", "Box"], 1, "unknown camera 'Box': choose from CanonEOS5D4"),
+        (["--ratio", "0.5", "--gain", "1"], 2, "--ratio must be 1 or more (--ev 0 or more), got 0.5"),
+        (["--gain", "-1"], 2, "--gain must be above 0, got -1"),
+        (["--gain", "nan"], 2, "--gain must be above 0, got nan"),
+        (["--camera", "Box"], 2, "unknown camera 'Box': choose from CanonEOS5D4"),
+        (["--camera", "SonyA7S2", "--gain", "1"], 2, "--camera and --gain say the same thing in two ways"),
+        (["--developer", "libraw"], 2, "--developer libraw is for developed pictures"),
         (["--strength", "0.5"], 2, "--strength is for developed pictures"),
         (["--steps", "3"], 2, "has no option steps: it has iterations, seed"),
     ],
@@ -111,6 +114,22 @@ def test_the_rest_of_a_batch_goes_on(tapetum, night, arguments, tmp_path) -> Non
     assert len(result.errors) == 1
     assert "broken.raw" in result.errors[0]
     assert (tmp_path / "out" / "night.png").is_file()
+
+
+def test_of_a_folder_the_mosaics_are_taken(tapetum, night, arguments, tmp_path) -> None:
+    """Also those beside which the camera has put a JPEG; JPEGs are none."""
+    for name in ("night.jpg", "other.jpg"):
+        Image.new("RGB", (20, 20)).save(tmp_path / name)
+    out = tmp_path / "out"
+    result = tapetum("enhance", tmp_path, *arguments, "--ratio", "20", "--gain", "1.5", "-o", out)
+    assert result.code == 0, result.err
+    assert [path.name for path in out.iterdir()] == ["night.jpg"]
+    with Image.open(out / "night.jpg") as image:
+        assert image.size == (WIDTH, HEIGHT)
+    night.unlink()
+    result = tapetum("enhance", tmp_path, *arguments, "--gain", "1.5", "-o", out)
+    assert result.code == 1
+    assert result.errors == [f"error: no camera RAW files in the folder {tmp_path}"]
 
 
 def test_options_of_raw_methods_are_theirs(tapetum, tmp_path, model) -> None:

@@ -74,7 +74,7 @@ class Naming:
 
 
 def plan(
-    inputs: list[str], out: str | None, naming: Naming, recursive: bool = False
+    inputs: list[str], out: str | None, naming: Naming, recursive: bool = False, mosaics: bool = False
 ) -> tuple[list[Job], list[tuple[str, InputError]]]:
     """The jobs of a command line, in order and without repetition, and the inputs that name nothing usable.
 
@@ -83,6 +83,7 @@ def plan(
         out: None: beside each source, with ``naming.suffix``. A file name (known by its ending): for one input file.
             Otherwise a folder, in which the names, and below an input folder its subfolders, are kept.
         recursive: look into the folders of folders, too.
+        mosaics: of folders take cameras' RAW files, and these only (for RAW methods).
 
     Raises:
         UsageError: an output is an input, two inputs have one output, or ``out`` cannot hold the results.
@@ -93,7 +94,7 @@ def plan(
     failures: list[tuple[str, InputError]] = []
     for text in inputs:
         try:
-            found = list(find(text, recursive, naming, out))
+            found = list(find(text, recursive, naming, out, mosaics))
         except InputError as error:
             failures.append((text, error))
             continue
@@ -161,7 +162,7 @@ def same_file_key(path: Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def find(text: str, recursive: bool, naming: Naming, out: str | None) -> Iterator[tuple[Path, Path]]:
+def find(text: str, recursive: bool, naming: Naming, out: str | None, mosaics: bool) -> Iterator[tuple[Path, Path]]:
     """The pictures that one argument names, each with its folder below the argument's.
 
     Raises:
@@ -173,7 +174,10 @@ def find(text: str, recursive: bool, naming: Naming, out: str | None) -> Iterato
     if is_file(path):
         yield path, Path()
     elif is_folder(path):
-        yield from checked(walk(path, recursive, naming, out), f"no pictures in the folder {printable(path)}")
+        kind = "camera RAW files" if mosaics else "pictures"
+        hint = "" if mosaics or reads_raw() else " (camera RAW files are read with pip install 'tapetum[raw]')"
+        found = walk(path, recursive, naming, out, mosaics)
+        yield from checked(found, f"no {kind} in the folder {printable(path)}{hint}")
     elif glob.has_magic(text):
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
         pictures = ((match, Path()) for match in matches if match.is_file() and not is_own(match, naming, out))
@@ -191,9 +195,10 @@ def checked(found: Iterator[tuple[Path, Path]], otherwise: str) -> Iterator[tupl
         raise InputError(otherwise)
 
 
-def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterator[tuple[Path, Path]]:
+def walk(top: Path, recursive: bool, naming: Naming, out: str | None, mosaics: bool) -> Iterator[tuple[Path, Path]]:
     """Pictures (by their ending) in a folder; a camera's RAW file only where its picture is not beside it, since both
-    would become the same result. Follows links, but enters each real folder once, so loops end."""
+    would become the same result. With ``mosaics`` RAW files only, all of them. Follows links, but enters each real
+    folder once, so loops end."""
     entered = {os.path.realpath(top)}
     own = None if out is None else os.path.realpath(out)
     for folder, subfolders, names in os.walk(top, followlinks=True):
@@ -208,7 +213,10 @@ def walk(top: Path, recursive: bool, naming: Naming, out: str | None) -> Iterato
         pictures = {Path(name).stem for name in names if is_picture(name)}
         for name in sorted(names):
             path = here / name
-            wanted = is_picture(name) or (is_raw(name) and path.stem not in pictures and reads_raw())
+            if mosaics:
+                wanted = is_raw(name)
+            else:
+                wanted = is_picture(name) or (is_raw(name) and path.stem not in pictures and reads_raw())
             if wanted and not name.startswith(".") and not is_own(path, naming, out):
                 yield path, here.relative_to(top)
 

@@ -18,7 +18,7 @@ import typer
 
 from tapetum.cli import developing, options
 from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
-from tapetum.cli.enhance_raw import Photons, RawWork
+from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
 from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
 from tapetum.methods.registry import RAW_METHODS
 
@@ -123,9 +123,12 @@ def enhance(
     if not raw and (camera is not None or gain is not None):
         raise UsageError(f"--camera and --gain are for RAW methods ({', '.join(RAW_METHODS)}), {model} is none")
     exposure = development(ev, ratio, white_balance, developer, geometry, otherwise="auto" if raw else 0.0)
+    photons = Photons(gain, camera)
+    if raw:
+        check_raw(model, exposure)
     reading = Reading(max_pixels or MAX_PIXELS, exposure)
     naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
-    jobs, unusable = plan(inputs, output, naming, recursive)
+    jobs, unusable = plan(inputs, output, naming, recursive, mosaics=raw)
     summary = Summary()
     for text, error in unusable:
         summary.fail({"input": unicode(text), "output": None}, error)
@@ -142,7 +145,6 @@ def enhance(
     with warnings_as_lines():
         if todo:
             if raw:
-                photons = Photons(gain, camera)
                 work = raw_work(model, weights, device, memory, chosen, reading, photons, quality)
                 enhancer, in_steps = work.enhancer, True
             else:

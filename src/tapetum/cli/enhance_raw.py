@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tapetum.errors import InputError
+from tapetum.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from tapetum.cli.batch import Job
@@ -17,10 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Photons:
-    """How digital numbers become photo-electrons: the gain itself, or the camera whose table has it."""
+    """How digital numbers become photo-electrons: the gain itself, or the camera whose table has it.
+
+    Raises:
+        UsageError: both, a gain that is not positive, or an unknown camera.
+    """
 
     gain: float | None = None
     camera: str | None = None
+
+    def __post_init__(self) -> None:
+        from tapetum.data.raw_noise.cameras import get_camera
+
+        if self.gain is not None and self.camera is not None:
+            raise UsageError("--camera and --gain say the same thing in two ways: give one of them")
+        if self.gain is not None and not 0 < self.gain < math.inf:
+            raise UsageError(f"--gain must be above 0, got {self.gain:g}")
+        if self.camera is not None:
+            get_camera(self.camera)  # one that is unknown is said before the work
 
     def gain_of(self, raw: RawPicture) -> float:
         from tapetum.raw_enhancer import find_gain
@@ -59,6 +74,15 @@ class RawWork:
             write_mosaic(enhanced, job.output)
         else:
             write_picture(develop(enhanced), job.output, quality=self.quality)
+
+
+def check_raw(model: str, development: Development) -> None:
+    """Raises UsageError: a development that a RAW method cannot begin with."""
+    if development.ev != "auto" and development.ev < 0:
+        ratio = 2.0**development.ev
+        raise UsageError(f"{model} makes a longer exposure: --ratio must be 1 or more (--ev 0 or more), got {ratio:g}")
+    if development.developer == "libraw":
+        raise UsageError(f"--developer libraw is for developed pictures; {model} works on the mosaic")
 
 
 def is_dng(path: Path) -> bool:
