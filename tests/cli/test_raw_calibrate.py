@@ -121,6 +121,41 @@ def test_frames_that_cannot_be_used(tmp_path: Path, tapetum: Callable, flats: di
     assert not (tmp_path / "c.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("black", "noise", "says"),
+    [
+        (0, 5.0, "of its samples are 0: this camera cuts its noise off at black"),
+        (BLACK, 0.1, "ISO 100: rounding to whole numbers hides the noise of its bias frames"),
+    ],
+)
+def test_bias_frames_that_tell_nothing(tmp_path: Path, tapetum: Callable, black: int, noise: float, says: str) -> None:
+    flats, rng = small(tmp_path / "f", 3000), np.random.default_rng(3)
+    for i in range(2):
+        mosaic = np.clip(np.rint(rng.normal(black, noise, (128, 128))), 0, WHITE).astype("<u2")
+        write(tmp_path / "b" / f"{i}.raw", mosaic, 100, 0.1, black=black)
+    result = tapetum("raw", "calibrate", flats, "--bias", tmp_path / "b", "-o", tmp_path / "c.yaml")
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert says in result.errors[0]
+
+
+def test_flats_by_different_light(tmp_path: Path, tapetum: Callable) -> None:
+    flats, bias = small(tmp_path / "f", 3000), small(tmp_path / "b", 0)
+    mosaic = np.random.default_rng(3).normal(BLACK + 1500, 40, (128, 128)).astype("<u2")
+    write(flats / "1.raw", mosaic, 100, 0.1)
+    result = tapetum("raw", "calibrate", flats, "--bias", bias, "-o", tmp_path / "c.yaml")
+    assert result.code == 1
+    assert "1.raw: is 0.50 times as bright as" in result.errors[0]
+
+
+def test_what_lies_beside_raw_files_is_passed_over(tmp_path: Path, tapetum: Callable) -> None:
+    flats, bias = small(tmp_path / "f", 3000), small(tmp_path / "b", 0)
+    for name in ("0.jpg", "0.xmp", ".DS_Store", "notes.txt"):
+        (flats / name).write_bytes(b"\xff\xd8\xff\xe0")
+    result = tapetum("raw", "calibrate", flats, "--bias", bias, "-o", tmp_path / "c.yaml")
+    assert result.code == 0, result.err
+
+
 def test_frames_of_other_sizes(tmp_path: Path, tapetum: Callable) -> None:
     small(tmp_path / "f", 3000)
     small(tmp_path / "b", 0)
@@ -141,7 +176,7 @@ def test_files_and_places(tmp_path: Path, tapetum: Callable) -> None:
         assert len(result.errors) == 1
         return result.errors[0]
 
-    assert "holds no file" in run(tmp_path / "empty", "--bias", bias, "-o", card)
+    assert "holds no RAW file" in run(tmp_path / "empty", "--bias", bias, "-o", card)
     assert "junk.ARW: is a JPEG picture" in run(tmp_path / "junk.ARW", "--bias", bias, "-o", card)
     assert "given as a flat frame and as a bias frame" in run(flats, "--bias", flats, "-o", card)
     assert "a card is a YAML file" in run(flats, "--bias", bias, "-o", tmp_path / "c.txt")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tapetum.data.raw_noise.cameras import CameraNoise
 
 _SIDE = 1024  # of the middle of a frame that is measured, packed pixels
-_SIDECARS = (".json", ".yaml", ".yml")
 
 
 def calibrate(
@@ -73,14 +72,17 @@ def calibrate(
 
 
 def _files(given: Sequence[Path]) -> list[Path]:
-    """Each file once, folders replaced by what lies in them."""
+    """Each file once, folders replaced by the RAW files in them: cameras and programs put others beside them."""
+    from tapetum.imaging.formats import is_raw
+    from tapetum.imaging.raw.headerless import sidecar_of
+
     files: list[Path] = []
     for path in given:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-            inside = [p for p in inside if p.suffix.lower() not in _SIDECARS]
+            inside = [p for p in inside if is_raw(p) or sidecar_of(p)]
             if not inside:
-                raise InputError(f"{printable(path)}: holds no file")
+                raise InputError(f"{printable(path)}: holds no RAW file")
             files += inside
         else:
             files.append(path)

@@ -30,6 +30,9 @@ _SHAPES = (-0.45, 0.6)  # where lambda is looked for; below -1/2 there is no var
 _SAMPLES = 1 << 18
 _QUANTISATION = 1 / 12  # variance of rounding to whole numbers
 _LEAST = 1e-3  # DN: no scale is taken for smaller than that
+_HIDDEN = 0.15  # DN^2: bias frames of integers with less variance than that show their rounding, not their noise
+_CUT_OFF = 1e-3  # share of a bias frame's samples that may be 0
+_UNLIKE = 0.1  # by which two flats of one exposure may differ in brightness
 
 Packed = NDArray[np.floating]
 
@@ -64,8 +67,8 @@ def calibrate(
         progress: told each ISO speed that is done.
 
     Raises:
-        InputError: an ISO speed without bias frames, without two flats of one exposure, with clipped or dark flats, or
-            frames that differ in size.
+        InputError: an ISO speed without bias frames, without two flats of one exposure, with clipped, dark or unlike
+            flats, with bias frames that are cut off at 0 or show nothing but rounding; or frames that differ in size.
     """
     speeds = sorted({frame.iso for frame in flats})
     if not speeds:
@@ -96,6 +99,7 @@ def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Meas
             f"ISO {iso:g}: {given}, needs at least 2 (lens cap on, shortest exposure; --bias takes a folder, or is "
             "given for each file)"
         )
+    _check_biases(biases)
     black = np.mean([frame.numbers.mean((1, 2), dtype=np.float64) for frame in biases], axis=0).astype(np.float32)
     dark = [frame.numbers.astype(np.float32) - black[:, None, None] for frame in biases]
     pairs = list(zip(dark[::2], dark[1::2], strict=False))
@@ -103,8 +107,12 @@ def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Meas
     row_variance = max(_row_variance(dark) - pixel_variance / (2 * dark[0].shape[2]), 0.0)
     whole_variance = float(np.mean([_blocks(a - b).var((2, 3), ddof=1).mean() / 2 for a, b in pairs]))
     gain = _gain(flats, black, whole_variance, iso)
-    whole_numbers = np.issubdtype(biases[0].numbers.dtype, np.integer)
-    pixel_variance -= _QUANTISATION if whole_numbers else 0.0
+    if np.issubdtype(biases[0].numbers.dtype, np.integer):
+        if pixel_variance < _HIDDEN:
+            raise InputError(
+                f"ISO {iso:g}: rounding to whole numbers hides the noise of its bias frames, leave this speed out"
+            )
+        pixel_variance -= _QUANTISATION
     shape = float(np.median([tukey_shape(_without_rows(frame).ravel()) for frame in dark[:4]]))
     return Measurement(
         iso=float(iso),
@@ -157,6 +165,11 @@ def _gain(flats: Sequence[Frame], black: Packed, whole_variance: float, iso: flo
                 f"{a.name}: as dark as a bias frame; a flat frame shows an evenly lit surface (bias frames are given "
                 "by --bias, a folder or each by its own)"
             )
+        if abs(light[0] / light[1] - 1) > _UNLIKE:
+            raise InputError(
+                f"{b.name}: is {light[1] / light[0]:.2f} times as bright as {a.name} of the same exposure time: take "
+                "both by the same light and aperture"
+            )
         second *= light[0] / light[1]  # lamps and shutters vary
         block_means = _blocks((first + second) / 2).mean((2, 3))
         block_variances = _blocks(first - second).var((2, 3), ddof=1) / 2
@@ -189,10 +202,9 @@ def _flat_pairs(flats: Sequence[Frame], iso: float) -> list[tuple[Frame, Frame]]
 
 def _blocks(packed: Packed) -> Packed:
     """``(4, N, B, B)``: what does not fill a block at the bottom and right is left out."""
-    side = min(_BLOCK, *packed.shape[1:])
-    down, across = (size // side for size in packed.shape[1:])
-    cut = packed[:, : down * side, : across * side].reshape(4, down, side, across, side)
-    return cut.swapaxes(2, 3).reshape(4, down * across, side, side)
+    down, across = (size // _BLOCK for size in packed.shape[1:])
+    cut = packed[:, : down * _BLOCK, : across * _BLOCK].reshape(4, down, _BLOCK, across, _BLOCK)
+    return cut.swapaxes(2, 3).reshape(4, down * across, _BLOCK, _BLOCK)
 
 
 def _rows(packed: Packed) -> Packed:
@@ -259,10 +271,22 @@ def _golden(function: Callable[[float], float], low: float, high: float) -> floa
     return (low + high) / 2
 
 
+def _check_biases(biases: Sequence[Frame]) -> None:
+    """Cameras that subtract black themselves leave half of the noise: no read noise can be told from that."""
+    for frame in biases:
+        cut = float(np.mean(frame.numbers <= 0))
+        if cut > _CUT_OFF:
+            raise InputError(
+                f"{frame.name}: {cut:.1%} of its samples are 0: this camera cuts its noise off at black, so that its "
+                "read noise cannot be measured"
+            )
+
+
 def _check_sizes(frames: Sequence[Frame]) -> None:
     for frame in frames:
         if frame.numbers.shape != frames[0].numbers.shape:
             sizes = ["x".join(map(str, f.numbers.shape[1:])) for f in (frame, frames[0])]
             raise InputError(f"{frame.name}: is {sizes[0]} (packed), {frames[0].name} {sizes[1]}: one camera, one mode")
-    if frames and min(frames[0].numbers.shape[1:]) < _BLOCK:
-        raise InputError(f"{frames[0].name}: too small to be measured, needs {_BLOCK}x{_BLOCK} packed pixels")
+    least = 2 * _BLOCK  # four blocks of each colour
+    if frames and min(frames[0].numbers.shape[1:]) < least:
+        raise InputError(f"{frames[0].name}: too small to be measured, needs {least}x{least} packed pixels")
