@@ -1,10 +1,13 @@
 """Recipes are validated strictly, and every mistake is one line that says where."""
 
+import dataclasses
+
 import pytest
 import yaml
 
 from tapetum.errors import UsageError
-from tapetum.training.recipe import list_recipes, load_recipe
+from tapetum.methods.registry import get_method, make_config
+from tapetum.training.recipe import find_recipe, list_recipes, load_recipe, read_recipe
 from tapetum.training.stages import load_stages
 
 SMALL = {
@@ -27,9 +30,59 @@ def small(tmp_path):
 @pytest.mark.parametrize("name", list_recipes())
 def test_bundled_recipes_are_valid(name):
     recipes = load_stages(name)
-    assert [r.name.removeprefix(name) for r in recipes] in ([""], ["-stage1", "-stage2"])
-    # a stage has the same name, folder and weights, whether it is run by itself or with the others
-    assert recipes == [load_recipe(r.name) for r in recipes]
+    content = read_recipe(find_recipe(name))
+    stages = content.get("stages", {"": name})
+    assert [r.name for r in recipes] == [f"{name}-{stage}" if stage else name for stage in stages]
+    if all(place == f"{name}-{stage}" for stage, place in stages.items()) and "changes" not in content:
+        # a stage has the same name, folder and weights, whether it is run by itself or with the others
+        assert recipes == [load_recipe(r.name) for r in recipes]
+
+
+RETIDIFF = {
+    "retidiff-lolv1": ("lol_v1", "low-light"),
+    "retidiff-lolv2-real": ("lol_v2_real", "low-light"),
+    "retidiff-lolv2-synthetic": ("lol_v2_synthetic", "low-light"),
+    "retidiff-sid": ("sid", "low-light"),
+    "retidiff-uieb": ("uieb", "underwater"),
+    "retidiff-lsui": ("lsui", "underwater"),
+    "retidiff-baid": ("baid", "backlit"),
+}
+
+
+@pytest.mark.parametrize("name", RETIDIFF)
+def test_retidiff_is_trained_for_each_task_as_published(name):
+    decomposition, stage1, priors, stage2 = load_stages(name)
+    data_set, task = RETIDIFF[name]
+    for recipe in (decomposition, stage1, priors, stage2):
+        assert recipe.data.sources[0].pictures.name == data_set
+        assert (recipe.data.sources[0].resize is not None) == (task == "underwater")
+    assert priors.config == stage2.config == {"auxiliary": True, "teacher": True, "task": task}
+    assert priors.run.steps + stage2.run.steps == 400_000
+    sizes = [(phase.after, phase.patch, phase.batch) for phase in stage1.data.progressive]
+    assert sizes == [(92_000, 256, 4), (172_000, 320, 2), (210_000, 384, 2), (243_000, 464, 1), (276_000, 512, 1)]
+    # stage 2 counts its patches and its rates from the first iteration of both phases (section 7.2 of the spec.)
+    iterations = [priors.run.steps + phase.after for phase in stage2.data.progressive]
+    assert iterations == [150_000, 210_000, 260_000, 320_000, 360_000]
+    published = {
+        1: 2e-4, 59_999: 2e-4, 60_000: 2e-5, 99_999: 2e-5, 100_000: 2e-4, 179_999: 2e-4, 180_000: 1e-4, 260_000: 5e-5,
+        339_999: 5e-5, 340_000: 2.5e-5, 400_000: 2.5e-5,
+    }  # fmt: skip
+    for iteration, expected in published.items():
+        recipe = priors if iteration < 100_000 else stage2
+        step = iteration if recipe is priors else iteration - priors.run.steps
+        assert recipe.schedule.rate(step, recipe.optimiser.rate, recipe.run.steps) == pytest.approx(expected), iteration
+    rates = {1: 2e-4, 46_001: 2.275e-4, 92_001: 2.55e-4, 92_002: 2e-4, 300_000: 1e-6}
+    schedule = stage1.schedule
+    assert {i: schedule.rate(i, 2e-4, 300_000) for i in rates} == pytest.approx(rates, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "task"), [("retidiff-narrow", "low-light"), ("retidiff-backlit-narrow", "backlit")])
+def test_the_narrow_retidiff_is_one_network_in_all_stages(name, task):
+    _, stage1, priors, stage2 = load_stages(name)
+    method = get_method("retidiff")
+    wanted = dataclasses.replace(method.configs["narrow"], task=task)
+    assert stage1.config == "narrow"
+    assert make_config(method, priors.config) == make_config(method, stage2.config) == wanted
 
 
 def test_overrides_reach_any_depth(small):

@@ -120,6 +120,16 @@ def test_changes_reach_all_stages_or_one(place: Path) -> None:
     assert two.weights == str(place / "runs" / "mine-one" / "weights.safetensors")
 
 
+def test_a_file_of_stages_may_change_its_recipes(place: Path) -> None:
+    change(place / "both.yaml", changes=["run.steps=7", "two.run.steps=9", "data.batch=5"])
+    one, two = load_stages(place / "both.yaml", ["two.run.steps=11", "one.data.batch=6"])
+    assert (one.run.steps, two.run.steps) == (7, 11)
+    assert (one.data.batch, two.data.batch) == (6, 5)
+    change(place / "both.yaml", changes=["two.weights=x"])
+    with pytest.raises(UsageError, match="two begins with the weights of the stage before"):
+        load_stages(place / "both.yaml")
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [

@@ -4,6 +4,7 @@ A file of stages names recipes, which are complete and can be run by themselves,
 
     name: lightendiffusion
     stages: {stage1: lightendiffusion-stage1, stage2: lightendiffusion-stage2}
+    changes: [data.batch=4, stage2.run.steps=500]
 
 Stage ``stage1`` of it runs as ``lightendiffusion-stage1``, in a folder of that name.
 """
@@ -27,6 +28,8 @@ class StageList(Section):
     name: RecipeName
     stages: Annotated[dict[StageName, str], Field(min_length=1)]
     """Recipes by the name of their stage: files beside this one, or names of bundled recipes."""
+    changes: list[str] = Field(default_factory=list)
+    """What is other than in these recipes, as on a command line: of all stages, or of one (``stage1.run.steps=5``)."""
 
 
 def load_stages(source: str | Path, overrides: list[str] | None = None) -> list[Recipe]:
@@ -58,7 +61,7 @@ def load_stages(source: str | Path, overrides: list[str] | None = None) -> list[
     stages = validate(path, content, StageList)
     recipes: list[Recipe] = []
     for stage, place in stages.stages.items():
-        recipe = _stage(stages, stage, place, path, plain)
+        recipe = _stage(stages, stage, place, path, [*stages.changes, *plain])
         if recipes:
             before = recipes[-1]
             weights = Path(before.run.folder) / before.name / WEIGHTS
