@@ -23,6 +23,10 @@ IDLE = {
     # the decomposition is for training only; softmax takes no notice of a constant in every key
     "lightendiffusion": r"decom\.retinex\..*|.*\.k\.bias",
     "lightendiffusion_stage1": r"retinex\..*",
+    # for training only: the auxiliary decoder, what stage 2 learns from, the decomposition of targets
+    "retidiff": r"G\.decom\..*|teacher\..*",
+    "retidiff_stage1": r"G\.decom\..*",
+    "retidiff_decomposition": r"decom_high\..*",
     # a constant in every key; singular where it is zero; a single hidden unit, which may be dead (see test_uptflow.py)
     "uptflow": r".*\.to_k\.bias|.*\.invconv\.weight|.*\.ChannelGate\.mlp\..*",
 }

@@ -41,6 +41,10 @@ def import_(
         typer.Option("--output", "-o", metavar="FILE", help="Default: beside the file, ending in .safetensors."),
     ] = None,
     ema: Annotated[bool, typer.Option("--ema", help="Take the moving average where the file has both.")] = False,
+    joined: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="FILE", help="A part that the method's published files keep apart."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
 ) -> None:
     """Turn a published file of weights into safetensors that --weights takes. Nothing in it is executed."""
@@ -50,5 +54,5 @@ def import_(
     require("torch", "torch", "importing weights")
     from tapetum.weights.loading import import_published
 
-    say(f"written: {printable(import_published(file, target, ema=ema))}")
+    say(f"written: {printable(import_published(file, target, ema=ema, joined=joined or []))}")
     raise typer.Exit(DONE)

@@ -198,6 +198,9 @@ class Method:
         after: where training comes in stages, each a method of its own: the name of the one before this.
         begin: ``begin(network, path)`` puts the weights of the stage before into a fresh network, and freezes what does
             not learn any more. Raises WeightsError where the file holds something else.
+        average: whether published programs take the moving average where a file has both.
+        complete: where published files keep a part apart: ``complete(network, paths)`` makes a whole network of one
+            that was loaded and files of that part. Raises WeightsError, UsageError.
     """
 
     name: str
@@ -210,3 +213,5 @@ class Method:
     remap: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = field(default=dict)
     after: str | None = None
     begin: Callable[..., None] | None = None
+    average: bool = False
+    complete: Callable[..., nn.Module] | None = None

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 _LISTED = 10  # differences named in an error; the rest is counted
 # What the field wraps a state dict in. "params" before its moving average: that is what the published
 # test scripts take by default, and only some methods ask for the average.
-_WRAPPERS = ("params", "params_ema", "state_dict", "netG", "model")
+_WRAPPERS = ("params", "params_ema", "state_dict", "netG", "model", "model_R")
+_NESTED = 2  # wrappers in each other, at most: Reti-Diff's decomposition is under state_dict, model_R
 _AVERAGES = ("params_ema", "ema_helper")
 # Beside tensors some trainings pickle their options. These hold values, and run nothing when they are read.
 _HARMLESS = [argparse.Namespace, torch.device]
@@ -113,7 +114,7 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
         method: name of the method it must be; None: whichever it is.
         config: the configuration it must have (as :func:`tapetum.methods.registry.make_config` takes it); None: read
             from the file.
-        ema: see :func:`read_weights`.
+        ema: see :func:`read_weights`. Some methods' published programs take the average anyway, and so does this.
 
     Raises:
         WeightsError: not a file of weights, another method's, or keys and shapes that do not match.
@@ -127,6 +128,8 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
         if wanted is None or config is None:
             raise WeightsError(f"{path}: {error}") from None
         found, found_config = wanted, config  # the caller knows; a strict load says what differs
+    if found.average and not ema:
+        file = read_weights(path, ema=True)
     if wanted is not None and found.name != wanted.name:
         raise WeightsError(f"{path}: holds weights of {found.name}, not of {wanted.name}")
     chosen = make_config(found, found_config if config is None else config)
@@ -232,19 +235,35 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def import_published(path: str | Path, out: str | Path, *, ema: bool = False) -> Path:
+def import_published(
+    path: str | Path, out: str | Path, *, ema: bool = False, joined: Sequence[str | Path] = ()
+) -> Path:
     """Turn a published file into one of ours (safetensors), checked by a strict load.
 
+    Args:
+        joined: files of the part that this method's published files keep apart (``Method.complete``).
+
     Raises:
-        WeightsError: see :func:`load_model`. UsageError: ``out`` cannot be written.
+        WeightsError: see :func:`load_model`. UsageError: ``out`` cannot be written, or nothing can be joined.
     """
     if Path(out).suffix != ".safetensors":
         raise UsageError(f"{out}: imported weights are safetensors; choose a name that ends so")
-    file = read_weights(path, ema=ema)
-    provenance = {"imported_from": Path(path).name, "sha256": sha256_of(Path(path)), "entry": file.entry}
+    network = load_model(path, ema=ema)
+    method = method_of(network)
+    file = read_weights(path, ema=ema or method.average)
+    provenance: dict[str, Any] = {
+        "imported_from": Path(path).name,
+        "sha256": sha256_of(Path(path)),
+        "entry": file.entry,
+    }
+    if joined:
+        if method.complete is None:
+            raise UsageError(f"{path}: weights of {method.name}, which are whole: nothing is joined with them")
+        network = method.complete(network, joined)
+        provenance["joined"] = [{"file": Path(each).name, "sha256": sha256_of(Path(each))} for each in joined]
     if "tapetum.provenance" in file.metadata:
         provenance["provenance"] = file.metadata["tapetum.provenance"]
-    return save_model(load_model(path, ema=ema), out, provenance)
+    return save_model(network, out, provenance)
 
 
 def _identify(file: WeightsFile) -> tuple[Method, Any]:
@@ -283,15 +302,16 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
-    entry = ""
-    if isinstance(content, Mapping):
-        wrappers = (*_AVERAGES, *_WRAPPERS) if ema else _WRAPPERS
-        present = [name for name in dict.fromkeys(wrappers) if isinstance(content.get(name), Mapping)]
-        if present:
-            entry = present[0]
-            content = content[entry]
-            if len(present) > 1:
-                log.info("%s: taking %s (the file has %s)", path, entry, ", ".join(present))
+    entries: list[str] = []
+    wrappers = dict.fromkeys((*_AVERAGES, *_WRAPPERS) if ema else _WRAPPERS)
+    for _ in range(_NESTED):
+        present = [name for name in wrappers if isinstance(content, Mapping) and isinstance(content.get(name), Mapping)]
+        if not present:
+            break
+        if len(present) > 1:
+            log.info("%s: taking %s (the file has %s)", path, present[0], ", ".join(present))
+        entries.append(present[0])
+        content = content[present[0]]
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path}: holds {type(content).__name__}, not tensors by name")
     strangers = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
@@ -302,7 +322,7 @@ def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str
         raise WeightsError(f"{path}: tensors that claim to be larger than what is stored of them: {_listed(hollow)}")
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
-    return dict(content), entry
+    return dict(content), ".".join(entries)
 
 
 def _describe(start: bytes) -> str:

@@ -21,14 +21,14 @@ from tapetum.methods.retidiff.stage1 import Priors, Stage1, Stage1Config
 _NARROW = RetiDiffConfig(
     n_encoder_res=2,
     dim=16,
-    num_blocks=(1, 1, 1, 2),
+    num_blocks=(1, 1, 1, 1),
     num_refinement_blocks=1,
     n_feat=16,
-    prior=128,
+    prior=64,
     auxiliary=True,
     teacher=True,
 )
-_TINY = dataclasses.replace(_NARROW, n_encoder_res=1, dim=8, num_blocks=(1, 1, 1, 1), n_feat=8, prior=32)
+_TINY = dataclasses.replace(_NARROW, n_encoder_res=1, dim=8, n_feat=8, prior=32)
 
 CONFIGS = {
     "published": RetiDiffConfig(),
@@ -56,6 +56,8 @@ METHOD = Method(
     remap=tie,
     after="retidiff_stage1",
     begin=begin,
+    average=True,
+    complete=complete,
 )
 
 STAGE1 = Method(
@@ -69,6 +71,8 @@ STAGE1 = Method(
     remap=tie,
     after="retidiff_decomposition",
     begin=begin_stage1,
+    average=True,
+    complete=complete,
 )
 
 DECOMPOSITION = Method(
@@ -83,6 +87,7 @@ DECOMPOSITION = Method(
     },
     recognise=recognise_decomposition,
     objective=DecompositionObjective,
+    complete=complete,
 )
 
 __all__ = [

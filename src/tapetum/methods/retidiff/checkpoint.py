@@ -108,7 +108,7 @@ def begin_stage1(network: Stage1, path: str | Path) -> None:
 
     if not network.config.decomposition:
         raise UsageError("retidiff_stage1: training needs decomposition: true in the recipe's config")
-    state = read_state_dict(path)
+    state = read_state_dict(path, ema=True)
     parts = {prefix: _part(state, prefix) for prefix in (_LOW, _HIGH)}
     if not all(parts.values()):
         raise WeightsError(
@@ -134,7 +134,7 @@ def begin(network: RetiDiff, path: str | Path) -> None:
     config = network.config
     if not (config.auxiliary and config.decomposition and config.teacher):
         raise UsageError("retidiff: training needs auxiliary, decomposition and teacher: true in the recipe's config")
-    state = read_state_dict(path)
+    state = read_state_dict(path, ema=True)
     if all(key in state for key in _STAGE2):
         if not _part(state, _TEACHER):
             raise WeightsError(
@@ -201,7 +201,7 @@ def complete(network: nn.Module, paths: Sequence[str | Path]) -> nn.Module:
 def _decompositions(path: str | Path) -> list[dict[str, Tensor]]:
     from tapetum.weights.loading import check_fits, read_state_dict
 
-    state = read_state_dict(path)
+    state = read_state_dict(path, ema=True)
     found = recognise_decomposition(state)
     if found is None:
         raise WeightsError(f"{path}: holds no decomposition network of Reti-Diff (decom.0.weight and seven more)")
