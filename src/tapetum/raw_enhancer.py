@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LARGEST_BUDGET = 1.8e9  # bytes of a processor's memory, unless told otherwise: 24 megapixels then need less than 3 GB
 LARGEST_TILE = 640 * 640  # packed pixels, where a tile is exact: larger ones are no faster
 FULL_SCALE = 16383  # the white level that the published noise models know
 SATURATION = 15583  # and their saturation, both in DN
@@ -40,8 +41,8 @@ class RawEnhancer:
         model: a RAW method ("exposurediffusion", with ``weights``), or a network of one.
         device: "auto", "cpu", "cuda", ...: where the network runs.
         weights: a file of weights (safetensors, or a published ``.pt``).
-        memory: most bytes for a tile, a number or "800MB"; None: a quarter of what is free. Beside it about 160 bytes
-            for each packed pixel of the picture are needed.
+        memory: most bytes for a tile, a number or "800MB"; None: a quarter of what is free, on a processor
+            at most 1.8 GB. Beside it about 160 bytes for each packed pixel of the picture are needed.
         tile: tiles have at most ``tile`` x ``tile`` packed pixels.
         bfloat16, channels_last, compile: of the PyTorch engine.
         **options: of the method (``iterations``, ``seed``).
@@ -172,6 +173,8 @@ class RawEnhancer:
         budget = self._memory
         if budget is None:
             budget = MEMORY_SHARE * self.engine.free_memory()
+            if self.engine.name == "torch:cpu":
+                budget = min(budget, LARGEST_BUDGET)
         limit = min(self._limit, max(budget / properties.bytes_per_pixel, SMALLEST_TILE**2))
         if properties.context != "picture":  # there, whole is best wherever it fits
             limit = min(limit, LARGEST_TILE)

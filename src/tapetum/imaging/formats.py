@@ -77,6 +77,12 @@ def recognise(start: bytes, path: Path) -> str:
     raise ValueError(f"not a picture that can be read ({', '.join(known)}, camera RAW)")
 
 
+def has_header(start: bytes) -> bool:
+    """Whether a file begins (its first 32 bytes) like a picture or a camera's file, not with bare samples."""
+    camera = start[4:11] == b"ftypcrx" or start[6:14] == b"HEAPCCDR" or start.startswith((*_RAW_STARTS, b"ARECOYK"))
+    return camera or start.startswith(_TIFF_STARTS) or _ordinary(start) is not None
+
+
 def _ordinary(start: bytes) -> str | None:
     """Containers that no camera's RAW file begins like."""
     if start.startswith(b"\xff\xd8\xff"):

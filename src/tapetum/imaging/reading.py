@@ -15,7 +15,7 @@ import pyvips
 
 from tapetum.errors import InputError, TapetumWarning, os_reason
 from tapetum.imaging import exif, profiles, vips
-from tapetum.imaging.formats import recognise
+from tapetum.imaging.formats import has_header, recognise
 from tapetum.imaging.picture import Picture
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def read_picture(
 
     Args:
         max_pixels: larger pictures are refused before anything is decoded.
-        development: how a camera's RAW file is developed (None: as shot); with a geometry any file is headerless.
+        development: how a camera's RAW file is developed (None: as shot); with a geometry any file without a header is
+            one of those.
 
     Raises:
         InputError: missing, unreadable, no picture, truncated or damaged, animated, or too large; the text is one line
@@ -49,12 +50,11 @@ def read_picture(
         MissingExtraError: a camera's RAW file, and the ``raw`` extra is not installed.
     """
     path = Path(path)
-    if development is not None and development.geometry is not None:
-        return _developed(path, max_pixels, development)
     descriptor = _open(path)
     try:
         start = os.read(descriptor, _PNG_HEAD)
-        kind = recognise(start, path)
+        headerless = development is not None and development.geometry is not None and not has_header(start)
+        kind = "raw" if headerless else recognise(start, path)
         tiff_exif = exif.gather(descriptor) if kind == "tiff" else None
     except ValueError as error:
         os.close(descriptor)

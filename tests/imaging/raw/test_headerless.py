@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tapetum.errors import InputError
 from tapetum.imaging import read_picture
-from tapetum.imaging.raw import Development, Geometry, develop, read_geometry, read_headerless, read_raw
+from tapetum.imaging.raw import Development, Geometry, develop, read_geometry, read_headerless, read_raw, write_mosaic
 
 FACTS = {"width": 6, "height": 4, "pattern": "GRBG", "bits": 12, "black": 60, "white_balance": [2, 1, 1.5]}
 
@@ -58,6 +59,27 @@ def test_one_geometry_for_all(headerless: Callable[..., Path], tmp_path: Path) -
     raw = read_raw(path, options=options)
     assert (raw.black, raw.white, raw.white_balance) == ((1.0, 2.0, 3.0, 4.0), 4000.0, (3.0, 1.0, 2.0))
     np.testing.assert_array_equal(read_picture(path, development=options).pixels, develop(raw).pixels)
+
+
+def test_a_geometry_says_nothing_about_files_with_a_header(tmp_path: Path, taken: Callable[..., Any]) -> None:
+    (tmp_path / "g.json").write_text(json.dumps(FACTS))
+    options = Development(geometry=tmp_path / "g.json")
+    Image.new("RGB", (6, 4), (9, 8, 7)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", development=options).pixels[0, 0].tolist() == [9, 8, 7]
+    with pytest.raises(InputError, match="is a PNG picture, not a camera RAW file"):
+        read_raw(tmp_path / "a.png", options=options)
+    pytest.importorskip("rawpy")
+    write_mosaic(taken(), tmp_path / "a.dng")
+    np.testing.assert_array_equal(read_raw(tmp_path / "a.dng", options=options).mosaic, taken().mosaic)
+
+
+@pytest.mark.parametrize("size", [48, 786432])  # the second is that of a camera which LibRaw knows by it
+def test_without_a_geometry(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "night.raw"
+    path.write_bytes(b"\x0a\x03" * (size // 2))
+    for read in (read_raw, read_picture):
+        with pytest.raises(InputError, match=r"has no header: say what it holds in night\.raw\.json .* --geometry"):
+            read(path)
 
 
 @pytest.mark.parametrize(

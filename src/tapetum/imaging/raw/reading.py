@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from tapetum.errors import InputError, TapetumWarning, UsageError, os_reason
-from tapetum.imaging.formats import recognise
+from tapetum.imaging.formats import has_header, recognise
 from tapetum.imaging.picture import Picture
 from tapetum.imaging.raw import headerless, libraw
 from tapetum.imaging.raw.develop import develop, develop_linear
@@ -69,17 +69,28 @@ def read_developed(
 
 
 def _geometry(path: Path, options: Development) -> Path | None:
-    return options.geometry or headerless.sidecar_of(path)
+    """Of a headerless file; one for all says nothing about files that have a header."""
+    if options.geometry is not None and not has_header(_start(path)):
+        return options.geometry
+    return headerless.sidecar_of(path)
 
 
 def _check_start(path: Path) -> None:
     """Refuses what is no RAW file at all with a better line than LibRaw has."""
+    start = _start(path)
     try:
-        with open(path, "rb") as file:
-            kind = recognise(file.read(32), path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
+        kind = recognise(start, path)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     if kind not in ("raw", "tiff"):
         raise InputError(f"{path}: is a {kind.upper()} picture, not a camera RAW file")
+    if path.suffix.lower() == ".raw" and not has_header(start):  # LibRaw would guess a camera by the file's size
+        raise InputError(f"{path}: has no header: say what it holds in {path.name}.json beside it, or by --geometry")
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(32)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
