@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from tapetum.methods.contract import OnStep
+    from tapetum.methods.contract import OnStep, Properties
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Enhancer:
             raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")
         name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.options = choose(self.engine.properties.options, options, name)
+        self._noise_bytes_per_pixel()  # options that do not go together are refused here, not at the first picture
 
     def __call__(self, image: Any, *, on_step: OnStep | None = None) -> Any:
         """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given. With several samples
@@ -213,7 +214,7 @@ class Enhancer:
                 margin=properties.receptive_field,
                 limit=limit,
             )
-            needed = _working_memory(grid, properties.bytes_per_pixel + self._noise_bytes_per_pixel())
+            needed = _working_memory(grid, properties, self._noise_bytes_per_pixel())
             if needed <= budget:
                 return grid
             if limit <= smallest:
@@ -415,8 +416,9 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def _working_memory(grid: Grid, bytes_per_pixel: int) -> int:
-    tile = grid.tile_height * grid.tile_width * (bytes_per_pixel + 4 * _FLOATS_PER_PIXEL)
+def _working_memory(grid: Grid, properties: Properties, noise_bytes: int) -> int:
+    pixels = grid.tile_height * grid.tile_width
+    tile = properties.working_memory(pixels) + pixels * (noise_bytes + 4 * _FLOATS_PER_PIXEL)
     return tile + 4 * 3 * kept_between_tiles(grid) + 4 * _BLOCK_FLOATS * math.prod(_BLOCK)
 
 

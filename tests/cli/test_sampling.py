@@ -281,6 +281,11 @@ def test_lightendiffusion(tmp_path, tapetum, large):
         result = tapetum("enhance", tmp_path / "small.png", "-o", outputs[-1], *options, *limits)
         assert result.code == 0, result.err
         assert result.json["options"]["steps"] == 2
+    together = tapetum("enhance", tmp_path / "small.png", *options, "--sampler", "dpm++", "--eta", "0.5")
+    assert (together.code, together.errors) == (
+        2,
+        ["error: eta is an option of the ddim sampler, dpm++ injects no noise"],
+    )
     first, again, other = (path.read_bytes() for path in outputs)
     assert first == again
     assert first != other

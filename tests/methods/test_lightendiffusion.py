@@ -28,6 +28,7 @@ from tapetum.methods.lightendiffusion import (
     Stage1Objective,
     Stage2Objective,
     load_stage1,
+    parts,
     stage1,
     swap_test,
 )
@@ -422,6 +423,44 @@ def test_bands_change_nothing(height: int, training: bool, monkeypatch: pytest.M
     del calls[:]
     network(low)
     assert calls == [height]  # with gradients there is nothing to save
+
+
+@pytest.mark.parametrize("size", [(16, 16), (352, 32), (64, 400)])
+def test_large_pictures_by_parts_are_as_if_in_one(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    network, low = seeded().double(), picture(1, *size).double()
+    whole = run(network, low)
+    sizes: list[tuple[int, ...]] = []
+    network.decom.ReconNet.pyramid.register_forward_hook(lambda module, inputs, _: sizes.append(inputs[0].shape[2:]))
+    monkeypatch.setattr(parts, "SIDE", 8)
+    monkeypatch.setattr(parts, "LARGEST", 0)
+    torch.testing.assert_close(run(network, low), whole, atol=1e-12, rtol=0)
+    assert len(sizes) == 2 * math.ceil(size[0] / 64) * math.ceil(size[1] / 64)
+    assert max(max(each) for each in sizes) <= 64 + 2 * 152
+    del sizes[:]
+    network(low)
+    assert sizes == [size]  # with gradients in one
+
+
+@pytest.mark.parametrize("seen", ["_SEEN_ENCODING", "_SEEN_DECODING"])
+def test_parts_are_shown_no_less_than_they_need(seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, low = seeded().double(), picture(1, 352, 16).double()
+    whole = run(network, low)
+    monkeypatch.setattr(parts, "SIDE", 8)
+    monkeypatch.setattr(parts, "LARGEST", 0)
+    monkeypatch.setattr(parts, seen, 4)
+    assert (run(network, low) - whole).abs().max() > 1e-12
+
+
+def test_attention_keeps_no_weights_of_all_positions() -> None:
+    """Else a large picture's latent takes gigabytes: 12288 positions, 600 MB."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from tapetum.methods.lightendiffusion.noise_predictor import Attention
+
+    layer, x = Attention(32), torch.rand(1, 32, 32, 32)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        layer(x)
+    assert max(event.cpu_memory_usage for event in profiled.events()) < 1024 * 1024 * 4 / 2
 
 
 def test_no_pixel_of_stage_1_sees_farther_than_declared() -> None:

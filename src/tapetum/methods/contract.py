@@ -124,6 +124,8 @@ class Properties:
         iterative: whether it works in steps, and tells when each is done.
         no_onnx: why it has no ONNX form, to stand in brackets. None: it has one.
         bytes_per_pixel: working memory of one forward pass (float32) per pixel of the tile, measured; sizes the tiles.
+        parts_from, bytes_beyond: where ``forward`` itself works on large pictures part by part: pixels beyond so many
+            take only ``bytes_beyond`` each. 0: it does not.
     """
 
     domain: Literal["srgb", "raw"] = "srgb"
@@ -138,12 +140,19 @@ class Properties:
     iterative: bool = False
     no_onnx: str | None = None
     bytes_per_pixel: int = 1000
+    parts_from: int = 0
+    bytes_beyond: int = 0
 
     def __post_init__(self) -> None:
         if self.options and self.no_onnx is None:
             raise ValueError("an ONNX file has no inputs for options: no_onnx must say so")
         if self.noise_scale and self.size_multiple % self.noise_scale:
             raise ValueError(f"size_multiple {self.size_multiple} is no multiple of noise_scale {self.noise_scale}")
+
+    def working_memory(self, pixels: int) -> int:
+        """Bytes that one forward pass takes on a tile of so many pixels."""
+        beyond = max(0, pixels - self.parts_from) if self.parts_from else 0
+        return (pixels - beyond) * self.bytes_per_pixel + beyond * self.bytes_beyond
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tapetum.errors import UsageError
 from tapetum.methods.contract import SAMPLES, SEED, OnStep, Option, Properties
+from tapetum.methods.lightendiffusion import parts
 from tapetum.methods.lightendiffusion.noise_predictor import GROUPS, LATENT_CHANNELS, NoisePredictor
 from tapetum.methods.lightendiffusion.process import (
     BetaSchedule,
@@ -108,6 +109,8 @@ class LightenDiffusion(nn.Module):
             iterative=True,
             no_onnx="it samples in a loop",
             bytes_per_pixel=600 + 16 * config.ctdn_channels,
+            parts_from=2**18,
+            bytes_beyond=10 + config.ch * config.ch_mult[0],
         )
         self.Unet = NoisePredictor(
             config.ch, config.ch_mult, config.num_res_blocks, config.dropout, config.resamp_with_conv
@@ -142,8 +145,11 @@ class LightenDiffusion(nn.Module):
         """
         check_size(low, self.properties.size_multiple)
         sampling = self._sampling(steps, eta, sampler, spacing)
-        latent, skips = self.decom.encode(low)
-        return self.decom.decode(self.restore_latent(latent, noise, sampling, on_step), skips)
+        if torch.is_grad_enabled() or low.shape[2] * low.shape[3] <= parts.LARGEST:
+            latent, skips = self.decom.encode(low)
+            return self.decom.decode(self.restore_latent(latent, noise, sampling, on_step), skips)
+        restored = self.restore_latent(parts.encode(self.decom, low), noise, sampling, on_step)
+        return parts.decode(self.decom, restored, low)
 
     def restore_latent(
         self,

@@ -88,7 +88,7 @@ class NoisePredictor(nn.Module):
                 x = level.attend(i, block(torch.cat([x, skips.pop()], dim=1), time))
             if level.upsample is not None:
                 x = level.upsample(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))
 
 
 class Level(nn.Module):
@@ -154,8 +154,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x ``(B, width, h, w)``, time ``(B, time)`` after its SiLU -> ``(B, out, h, w)``."""
-        h = self.conv1(F.silu(self.norm1(x))) + self.temb_proj(time)[:, :, None, None]
-        return self.nin_shortcut(x) + self.conv2(self.dropout(F.silu(self.norm2(h))))
+        h = self.conv1(F.silu(self.norm1(x), inplace=True)) + self.temb_proj(time)[:, :, None, None]
+        h = F.silu(self.norm2(h), inplace=True)
+        return self.nin_shortcut(x) + self.conv2(self.dropout(h))
 
 
 class Attention(nn.Module):
@@ -172,8 +173,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, h, w) -> (B, C, h, w)``."""
         normed = self.norm(x)
-        query, key, value = (layer(normed).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        seen = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+        # contiguous: else PyTorch takes the way that keeps all weights, (h w)^2 of them
+        query, key, value = (
+            layer(normed).flatten(2).transpose(1, 2)[:, None].contiguous() for layer in (self.q, self.k, self.v)
+        )
+        seen = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.proj_out(seen.transpose(1, 2).reshape(x.shape))
 
 

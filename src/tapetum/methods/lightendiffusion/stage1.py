@@ -27,8 +27,10 @@ HEADS = 8
 _SLOPE = 0.01
 _BAND = 2**16  # pixels of a band, where each has c features
 _SMALLEST = 1e-12  # of an illumination: a sigmoid in float32 can end at exactly 0
-# Convolutions of the way down and up at strides 1, 2, 4, 8 (3x3 unless said), transposed ones and the phase of the grid
-_RADIUS = (4 + 2 + 1) + 3 * 2 + 3 * 4 + (3 + 3 + 4) * 8 + (8 + 4 * 4) + (4 + 4 * 2) + (2 + 1) + 8
+# Convolutions of the way down at strides 1, 2, 4, 8 (3x3 unless said), and the phase of the grid
+ENCODED_RADIUS = (4 + 2 + 1) + 3 * 2 + 3 * 4 + 3 * 8 + 8
+# The same and up again, with the transposed ones
+DECODED_RADIUS = ENCODED_RADIUS + (3 + 4) * 8 + (8 + 4 * 4) + (4 + 4 * 2) + (2 + 1)
 
 
 class Skips(NamedTuple):
@@ -66,7 +68,7 @@ class Stage1(nn.Module):
         self.properties = Properties(
             size_multiple=LATENT_STRIDE,
             minimum_size=LATENT_STRIDE,
-            receptive_field=_RADIUS,
+            receptive_field=DECODED_RADIUS,
             bytes_per_pixel=600 + 16 * config.ctdn_channels,
         )
         self.ReconNet = Autoencoder(config.ctdn_channels)
