@@ -11,20 +11,22 @@ Image = NDArray[Any]
 """``(H, W, 3)`` RGB: uint8, or floating in [0, 1]."""
 
 
-def check(enhanced: Image, target: Image) -> None:
-    """Raises ValueError unless both are ``(H, W, 3)`` of one size, each uint8 or floating."""
+def check(enhanced: Image, target: Image, name: str = "target") -> None:
+    """Raises ValueError unless both are ``(H, W, 3)`` of one size, each uint8 or floating. ``name`` is the second's."""
     check_one(enhanced)
-    check_one(target, "target")
+    check_one(target, name)
     if enhanced.shape != target.shape:
-        raise ValueError(f"enhanced and target differ in size: {enhanced.shape} and {target.shape}")
+        raise ValueError(f"enhanced and {name} differ in size: {enhanced.shape} and {target.shape}")
 
 
 def check_one(image: Image, name: str = "enhanced") -> None:
-    """Raises ValueError unless it is ``(H, W, 3)`` with pixels, uint8 or floating."""
+    """Raises ValueError unless it is ``(H, W, 3)`` with pixels, uint8 or floating and finite."""
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"{name} must be (H, W, 3), got {image.shape}")
     if image.dtype != np.uint8 and image.dtype.kind != "f":
         raise ValueError(f"{name} must be uint8, or floating in [0, 1], got {image.dtype}")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError(f"{name} has values that are no numbers (NaN) or infinite")
 
 
 def as_uint8(image: Image) -> NDArray[np.uint8]:
@@ -44,6 +46,11 @@ def as_float(image: Image, dtype: type = np.float64) -> NDArray[np.floating]:
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """MATLAB's Y of an 8-bit RGB picture, 16..235, not rounded: ``(H, W, 3) -> (H, W)``."""
     return image @ np.array([65.481, 128.553, 24.966]) / 255 + 16
+
+
+def grey601(image: Image) -> NDArray[np.float64]:
+    """0.299 R + 0.587 G + 0.114 B of the picture rounded to 8 bit, 0..255, not rounded: ``(H, W, 3) -> (H, W)``."""
+    return as_uint8(image).astype(np.float64) @ np.array([0.299, 0.587, 0.114])
 
 
 def cut_border(image: Image, pixels: int) -> Image:
