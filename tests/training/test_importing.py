@@ -341,11 +341,18 @@ def test_a_sliding_window(changed, tmp_path):
     assert recipe.data.sources[0].stride == 32
 
 
-def test_progressive_patches_are_not_ours(changed):
+def test_progressive_patches(changed, tmp_path):
     stages = {"mini_batch_sizes": [8, 5], "iters": [46_000, 104_000], "gt_sizes": [128, 160], "gt_size": 384}
-    imported = changed(RETINEX, **{f"datasets__train__{key}": value for key, value in stages.items()})
-    assert (imported.recipe["data"]["patch"], imported.recipe["data"]["batch"]) == (128, 8)
-    assert [note for note in imported.notes if note.startswith("datasets.train.gt_sizes: recipes have one patch size")]
+    recipe = imported_recipe(changed(RETINEX, **{f"datasets__train__{k}": v for k, v in stages.items()}), tmp_path)
+    assert (recipe.data.patch, recipe.data.batch) == (128, 8)
+    assert [phase.model_dump() for phase in recipe.data.progressive] == [{"after": 46_000, "patch": 160, "batch": 5}]
+
+
+def test_clips_have_one_size(changed):
+    stages = {"mini_batch_sizes": [8, 5], "iters": [46_000, 104_000], "gt_sizes": [128, 160], "gt_size": 384}
+    imported = changed("retinexformer/SMID", **{f"datasets__train__{key}": value for key, value in stages.items()})
+    assert "progressive" not in imported.recipe["data"]
+    assert [note for note in imported.notes if note.startswith("datasets.train.gt_sizes: recipes have one size for")]
 
 
 @pytest.mark.parametrize(

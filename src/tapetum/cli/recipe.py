@@ -38,7 +38,7 @@ def import_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
 ) -> None:
-    """Turn an option file of MambaLLIE, Retinexformer or DED-Net into a recipe; says what has no effect."""
+    """Turn an option file of MambaLLIE, Retinexformer, DED-Net or Reti-Diff into a recipe; says what has no effect."""
     target = output or file.with_suffix(".yaml")
     if target.exists() and target.resolve() == file.resolve():
         raise UsageError(f"{printable(target)} is the option file itself: -o OUT writes another")
@@ -47,11 +47,15 @@ def import_(
     require("pydantic", "torch", "importing recipes")
     require("yaml", "torch", "importing recipes")
     require("torch", "torch", "importing recipes")
-    from tapetum.training.importing import import_options, write_recipe
+    from tapetum.training.importing import files_of, import_options, write_recipe
 
     imported = import_options(file, method)
+    files = files_of(imported, target)
+    for path in files[1:]:
+        if path.exists() and not overwrite:
+            raise UsageError(f"{printable(path)} exists: --overwrite replaces it, -o OUT writes another")
     for note in imported.notes:
         say(f"{printable(file.name)}: {note}")
     write_recipe(imported, file.name, target)
-    say(f"written: {printable(target)}")
+    say(f"written: {', '.join(map(printable, files))}")
     raise typer.Exit(DONE)

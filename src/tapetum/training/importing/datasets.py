@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,24 +15,31 @@ Note = Callable[[str, str], None]
 HOLD_OUT = 0.02
 """Share of the scenes split off for validation, as in the recipes that come with the package."""
 
-PAIRED = ("PairedImageDataset", "Dataset_PairedImage")
+PAIRED = ("PairedImageDataset", "Dataset_PairedImage", "DeblurPairedDataset")
 SLIDING = "Dataset_PairedImage_Slide"
 CLIPS = ("Dataset_SIDImage", "Dataset_SMIDImage", "Dataset_SDSDImage")
 
 # by ``type``, our layouts with (a word in the data set's folder name, low folder, target folder) below that folder
-_PICTURES = {
-    "lol_v1": ("lol", "Train/input", "Train/target"),
-    "lol_v2_real": ("", "Real_captured/Train/Low", "Real_captured/Train/Normal"),
-    "lol_v2_synthetic": ("", "Synthetic/Train/Low", "Synthetic/Train/Normal"),
-    "fivek": ("fivek", "train/input", "train/target"),
-    "ntire": ("ntire", "train/input", "train/target"),
+_Tails = tuple[tuple[str, str, str], ...]
+_PICTURES: dict[str, _Tails] = {
+    "lol_v1": (("lol", "Train/input", "Train/target"), ("", "our485/low", "our485/high")),
+    "lol_v2_real": (("", "Real_captured/Train/Low", "Real_captured/Train/Normal"),),
+    "lol_v2_synthetic": (
+        ("", "Synthetic/Train/Low", "Synthetic/Train/Normal"),
+        ("", "Synthetic/Train/low", "Synthetic/Train/high"),
+    ),
+    "fivek": (("fivek", "train/input", "train/target"),),
+    "ntire": (("ntire", "train/input", "train/target"),),
+    "uieb": (("uieb", "train/lq", "train/hq"),),
+    "lsui": (("lsui", "train/input", "train/gt"), ("lsui", "train/input", "train/GT")),
+    "baid": (("baid", "train/input", "train/output"),),
 }
-_ARRAYS = {
-    "Dataset_SIDImage": {"sid": ("", "short_sid2", "long_sid2")},
-    "Dataset_SMIDImage": {"smid": ("", "SMID_LQ_np", "SMID_Long_np")},
+_ARRAYS: dict[str, dict[str, _Tails]] = {
+    "Dataset_SIDImage": {"sid": (("", "short_sid2", "long_sid2"),)},
+    "Dataset_SMIDImage": {"smid": (("", "SMID_LQ_np", "SMID_Long_np"),)},
     "Dataset_SDSDImage": {
-        "sdsd_indoor": ("", "indoor_static_np/input", "indoor_static_np/GT"),
-        "sdsd_outdoor": ("", "outdoor_static_np/input", "outdoor_static_np/GT"),
+        "sdsd_indoor": (("", "indoor_static_np/input", "indoor_static_np/GT"),),
+        "sdsd_outdoor": (("", "outdoor_static_np/input", "outdoor_static_np/GT"),),
     },
 }
 
@@ -57,12 +65,15 @@ def import_training_set(train: Options, progressive: bool, note: Note) -> tuple[
     if kind == SLIDING:
         stride = train.whole("stride")
         sources = [{**source, "stride": stride} for source in sources]
-    patch, batch = _sizes(train, progressive, kind in CLIPS, note)
+    if resize := _resize(train):
+        sources = [{**source, "resize": resize} for source in sources]
+    patch, batch, phases = _sizes(train, progressive, kind in CLIPS, note)
     _remark_on_reading(train, kind, note)
     section = {
         "root": root,
         "patch": patch,
         "batch": batch,
+        **({"progressive": phases} if phases else {}),
         "sources": sources,
         "workers": train.whole("num_worker_per_gpu", 0),
     }
@@ -107,7 +118,8 @@ def _layout(train: Options, kind: str, low: str, target: str, note: Note) -> tup
     """``data.root``, the data set's folder below it, and its name; (".", "", "") for two folders of no data set."""
     known = _ARRAYS.get(kind, _PICTURES)
     low, target = str(PurePosixPath(low)), str(PurePosixPath(target))
-    for name, (word, low_tail, target_tail) in known.items():
+    tails = [(name, *tail) for name, several in known.items() for tail in several]
+    for name, word, low_tail, target_tail in tails:
         folder = PurePosixPath(target.removesuffix(target_tail))
         if not f"/{target}".endswith(f"/{target_tail}") or word not in folder.name.lower():
             continue
@@ -119,33 +131,57 @@ def _layout(train: Options, kind: str, low: str, target: str, note: Note) -> tup
     if low == target:
         train.refuse("dataroot_lq", f"is dataroot_gt as well ({low}): there would be nothing to learn")
     if kind in CLIPS:
-        wanted = " or ".join(f".../{low_tail} and .../{target_tail}" for _, low_tail, target_tail in known.values())
+        wanted = " or ".join(f".../{low_tail} and .../{target_tail}" for _, _, low_tail, target_tail in tails)
         train.refuse("dataroot_lq", f"{kind} reads {wanted} (dataroot_lq and dataroot_gt), got {low} and {target}")
     return ".", "", ""
 
 
-def _sizes(train: Options, progressive: bool, clips: bool, note: Note) -> tuple[int | None, int]:
-    """Patch (None: whole pictures) and batch of one device, as the network really sees them."""
+def _resize(train: Options) -> dict[str, Any] | None:
+    """What ``dataset_type`` of Reti-Diff's reader does to whole pictures; None: nothing."""
+    kind = train.text("dataset_type", None)
+    rate = train.number("scale_rate", None)
+    if kind == "crop_or_resize":
+        train.refuse("dataset_type", "crop_or_resize cuts patches larger than the picture: it cannot succeed")
+    if kind == "scale_and_crop" and rate is None:
+        train.refuse("scale_rate", "is missing, and scale_and_crop needs it")
+    known = {None: None, "scale_and_crop": {"scale": rate}, "BAID": {"longest": 2048}}
+    if kind == "chaos":
+        return {"square": train.whole("gt_size")}
+    if kind not in known:
+        train.refuse("dataset_type", f"unknown preparation {kind!r}, choose from chaos, scale_and_crop, BAID")
+    return known[kind]
+
+
+Phases = list[dict[str, int]]
+
+
+def _sizes(train: Options, progressive: bool, clips: bool, note: Note) -> tuple[int | None, int, Phases]:
+    """Patch (None: whole pictures) and batch of one device, as the network really sees them; later ones in phases."""
     size, batch = train.whole("gt_size"), train.whole("batch_size_per_gpu")
     if not progressive:
-        return size, batch
+        return size, batch, []
+    if "iters" not in train and "gt_sizes" in train:
+        train.refuse("iters", "is missing, and gt_sizes needs it")
     stages, batches = train.wholes("gt_sizes", [size]), train.wholes("mini_batch_sizes", [batch])
     iterations = train.wholes("iters", [0])
     if not len(stages) == len(batches) == len(iterations) > 0:
         train.refuse("gt_sizes", "must have as many entries as mini_batch_sizes and iters, and one at least")
+    if not clips:
+        found = [(min(size, side), min(batch, count)) for side, count in zip(stages, batches, strict=True)]
+        ends = list(accumulate(iterations))[:-1]
+        later = zip(ends, found[1:], strict=True)
+        return *found[0], [{"after": end, "patch": side, "batch": count} for end, (side, count) in later]
     if len(stages) > 1:
-        why = f"recipes have one patch size: the first stage's ({stages[0]}, batch {batches[0]}) is taken for all"
+        why = f"recipes have one size for clips: the first stage's ({stages[0]}, batch {batches[0]}) is taken for all"
         note(train.place("gt_sizes"), why)
     batch = min(batch, batches[0])
-    if not clips:
-        return min(size, stages[0]), batch
     if stages[0] < size:
         why = f"the official loop cuts its patches inside the first {size} rows and columns; here: anywhere"
         note(train.place("gt_size"), why)
-        return stages[0], batch
+        return stages[0], batch, []
     # the readers of clips do not crop, and the loop only what is larger than its stage's size
     note(train.place("gt_size"), "has no effect in the official program for this data set: pictures are whole")
-    return None, batch
+    return None, batch, []
 
 
 def _remark_on_reading(train: Options, kind: str, note: Note) -> None:

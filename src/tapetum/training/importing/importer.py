@@ -6,7 +6,6 @@ the network or the optimiser is left out in silence: an unknown key there is ref
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from pydantic import ValidationError
 
 from tapetum.errors import UsageError
 from tapetum.imaging.replacing import write_whole
-from tapetum.methods.registry import HOMES, get_method, make_config
-from tapetum.training.importing.datasets import Note, import_training_set
+from tapetum.methods.registry import HOMES
+from tapetum.training.importing.content import Importer
+from tapetum.training.importing.datasets import Note
 from tapetum.training.importing.options import Options, read_options
-from tapetum.training.importing.projects import IGNORED, PROJECTS, Network, Project
-from tapetum.training.importing.schedules import import_schedule
+from tapetum.training.importing.projects import IGNORED, PROJECTS, RETIDIFF, Network, Project
+from tapetum.training.importing.retidiff import PHASES, RetiDiffImporter
 from tapetum.training.recipe import Recipe
 
 
@@ -31,6 +31,7 @@ class Imported:
 
     Attributes:
         recipe: its content, valid for :class:`~tapetum.training.recipe.Recipe`; defaults are left out.
+        before: where the file's training has two phases, the recipe of the first; ``recipe`` is the second's then.
         notes: one line for every key that has no effect, or another one than it had.
         project: whose option file it was.
     """
@@ -38,10 +39,11 @@ class Imported:
     recipe: dict[str, Any]
     notes: list[str]
     project: str
+    before: dict[str, Any] | None = None
 
 
 def import_options(path: str | Path, method: str | None = None) -> Imported:
-    """Reads an option file of MambaLLIE, Retinexformer (and MST++) or DED-Net.
+    """Reads an option file of MambaLLIE, Retinexformer (and MST++), DED-Net or Reti-Diff.
 
     Args:
         method: ours; needed only where the file cannot tell ("dednet": its files call the network RetinexFormer, too).
@@ -63,9 +65,17 @@ def import_options(path: str | Path, method: str | None = None) -> Imported:
             f"tapetum evaluate --data FOLDER --model {network.method} --weights FILE does that"
         )
     _check_there(network, project)
-    content = _Importer(options, project, network, note).recipe()
+    importer = (RetiDiffImporter if project is RETIDIFF else Importer)(options, project, network, note)
+    content, before = importer.recipe(), importer.before
     for place in options.unread():
         note(place, _why_ignored(place, project))
+    for part in (content, before):
+        if part is not None:
+            _check_valid(path, part)
+    return Imported(content, notes, project.title, before)
+
+
+def _check_valid(path: str | Path, content: dict[str, Any]) -> None:
     try:
         Recipe.model_validate(content)
     except ValidationError as error:
@@ -74,11 +84,18 @@ def import_options(path: str | Path, method: str | None = None) -> Imported:
         raise UsageError(
             f"{path}: makes no valid recipe: {where}: {first['msg']}, got {first['input']!r:.60}"
         ) from None
-    return Imported(content, notes, project.title)
+
+
+def files_of(imported: Imported, target: Path) -> list[Path]:
+    """What :func:`write_recipe` writes: ``target``, and beside it the recipes of two phases where there are two."""
+    if imported.before is None:
+        return [target]
+    return [target, *(target.with_name(f"{target.stem}-{phase}.yaml") for phase in PHASES)]
 
 
 def write_recipe(imported: Imported, source: str, target: Path) -> None:
-    """Writes the recipe as YAML, under a temporary name that is then changed.
+    """Writes the recipe as YAML, under a temporary name that is then changed; of two phases a file of stages, and a
+    recipe for each (:func:`files_of`).
 
     Args:
         source: name of the option file, for the heading.
@@ -86,13 +103,18 @@ def write_recipe(imported: Imported, source: str, target: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    first, *others = files_of(imported, target)
+    contents = [imported.recipe]
+    if imported.before is not None:
+        stages = {phase: file.name for phase, file in zip(PHASES, others, strict=True)}
+        contents = [{"name": imported.recipe["name"], "stages": stages}, imported.before, imported.recipe]
     heading = f"# Imported from {' '.join(source.split())}, an option file of {imported.project}.\n"
     style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 120}
-    text = heading + yaml.safe_dump(imported.recipe, **style)
-    try:
-        write_whole(text, target)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
+    for file, content in zip((first, *others), contents, strict=True):
+        try:
+            write_whole(heading + yaml.safe_dump(content, **style), file)
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written ({error.strerror})") from None
 
 
 def _project(options: Options, method: str | None, note: Note) -> tuple[Project, Network]:
@@ -132,181 +154,3 @@ def _why_ignored(place: str, project: Project) -> str:
             if key in table:
                 return f"ignored: {table[key]}"
     return "unknown key: left out"
-
-
-def _plain(value: Any) -> Any:
-    """Whole numbers that are written as floats (``!!float 48``) as whole numbers, also in lists."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class _Importer:
-    """Turns the sections of one option file into those of a recipe."""
-
-    def __init__(self, options: Options, project: Project, network: Network, note: Note) -> None:
-        self.options = options
-        self.project = project
-        self.network = network
-        self.note = note
-
-    def recipe(self) -> dict[str, Any]:
-        options, project = self.options, self.project
-        options.text("model_type", None)  # the official training wrapper; network_g.type says what is trained
-        options.section("dist_params")  # none of its keys is wanted: each is reported
-        if options.whole("scale", 1) != 1:
-            options.refuse("scale", "must be 1: pictures keep their size")
-        train = options.section("train")
-        data, data_set = self._data(train)
-        content: dict[str, Any] = {"name": self._name(), "method": self.network.method}
-        content["config"] = self._config(data_set)
-        content |= self._weights()
-        content |= self._objective(train)
-        content["data"] = data
-        content["optimiser"] = self._optimiser(train)
-        steps = train.whole("total_iter")
-        content["schedule"] = import_schedule(train, project.schedules, steps, self.note)
-        content["run"] = self._run(train, steps)
-        return content
-
-    def _name(self) -> str:
-        name = self.options.text("name", self.network.method)
-        if "debug" in name:
-            why = "the official program would validate, print and save every 8 iterations; the file's own numbers count"
-            self.note("name", why)
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or self.network.method
-
-    def _config(self, data_set: str) -> str | dict[str, Any]:
-        """The name of a configuration of ours, or its fields where none is equal."""
-        section, network = self.options.section("network_g"), self.network
-        fields = {key: _plain(section.take(key, default)) for key, default in network.fields.items()}
-        fixed = {key: section.take(key, value) for key, value in network.fixed.items()}
-        equal = {key: section.take(key, fields[other]) for key, other in network.equal.items()}
-        unused = [key for key in network.without_effect if section.take(key) is not None]
-        section.refuse_unread()
-        for key, value in fields.items():
-            if value is None:
-                section.refuse(key, "is missing")
-        for key, value in fixed.items():
-            if value != network.fixed[key]:
-                section.refuse(key, f"must be {network.fixed[key]}, got {value!r:.60}")
-        for key, value in equal.items():
-            if value != fields[network.equal[key]]:
-                section.refuse(key, f"must be equal to {network.equal[key]}, got {value!r:.60}")
-        for key in unused:
-            self.note(section.place(key), "ignored: the network takes it and does not use it")
-        method = get_method(network.method)
-        try:
-            config = make_config(method, fields)
-        except UsageError as error:
-            raise UsageError(f"{self.options.file}: network_g: {error}") from None
-        names = [name for name, published in method.configs.items() if published == config]
-        wanted = self.project.config_names.get(data_set)
-        if wanted in names:
-            return wanted
-        return names[0] if names else fields
-
-    def _weights(self) -> dict[str, str]:
-        path = self.options.section("path")
-        weights = path.text("pretrain_network_g", None)
-        if path.take("param_key_g", "params") != "params":
-            why = "weights are read from the entry params; tapetum weights import --ema FILE takes the average out"
-            self.note(path.place("param_key_g"), why)
-        if not path.flag("strict_load_g", True):
-            self.note(path.place("strict_load_g"), "weights always load strictly")
-        if path.take("resume_state") is not None:
-            why = "left out: states of the official program cannot be resumed, tapetum resumes its own"
-            self.note(path.place("resume_state"), why)
-        return {} if weights is None else {"weights": weights}
-
-    def _objective(self, train: Options) -> dict[str, Any]:
-        section = train.section("pixel_opt")
-        kind = section.text("type", None)
-        if kind is None:
-            train.refuse("pixel_opt", "is missing: there is no loss to train by")
-        losses = self.project.losses
-        if kind not in losses:
-            section.refuse("type", f"unknown loss {kind!r}, choose from {', '.join(losses)}")
-        loss = losses[kind]
-        if kind == "PSNRLoss" and section.flag("toY", False):
-            loss = "psnr_y"
-        objective = {} if loss == "l1" else {"loss": loss}
-        make = get_method(self.network.method).objective
-        assert make is not None
-        for theirs, ours, value, usual in (
-            ("loss_weight", "weight", section.number("loss_weight", 1.0), 1),
-            ("reduction", "reduction", section.text("reduction", "mean"), "mean"),
-        ):
-            if value == usual:
-                continue
-            if ours in inspect.signature(make).parameters:
-                objective[ours] = value
-            else:
-                self.note(section.place(theirs), f"the objective of {self.network.method} has no other than {usual}")
-        try:
-            make(**objective)
-        except UsageError as error:
-            raise UsageError(f"{self.options.file}: train.pixel_opt: {error}") from None
-        return {"objective": objective} if objective else {}
-
-    def _data(self, train: Options) -> tuple[dict[str, Any], str]:
-        sets = self.options.section("datasets")
-        phases = [key for key in sets.keys if key.split("_")[0] == "train"]
-        if len(phases) != 1:
-            sets.refuse("train", f"one training set is needed, there are {len(phases)}")
-        progressive = self.project.progressive
-        data, name = import_training_set(sets.section(phases[0]), progressive, self.note)
-        mixing = train.section("mixing_augs")
-        if mixing.flag("mixup", False):
-            data = {**data, "mixup": mixing.number("mixup_beta", 1.2)}
-            if not mixing.flag("use_identity", False):
-                self.note(mixing.place("use_identity"), "recipes mix every other batch on average, not all of them")
-        mixing.take("mixup_beta")
-        mixing.take("use_identity")
-        return data, name
-
-    def _optimiser(self, train: Options) -> dict[str, Any]:
-        section, kinds = train.section("optim_g"), self.project.optimisers
-        kind = section.text("type")
-        if kind not in kinds:
-            section.refuse("type", f"unknown optimiser {kind!r}, choose from {', '.join(kinds)}")
-        result: dict[str, Any] = {"name": kinds[kind], "rate": section.number("lr")}
-        result["betas"] = section.numbers("betas", [0.9, 0.999])
-        # PyTorch's own defaults, where the file says nothing
-        decay = section.number("weight_decay", 0.01 if kind == "AdamW" else 0.0)
-        section.refuse_unread()
-        if decay:
-            result["weight_decay"] = decay
-        if self.project.clip_norm:
-            if "use_grad_clip" not in train:
-                self.note(train.place("use_grad_clip"), "is missing: taken for true, as in every published file")
-            if train.flag("use_grad_clip", True):
-                result["clip_norm"] = self.project.clip_norm
-        return result
-
-    def _run(self, train: Options, steps: int) -> dict[str, Any]:
-        options = self.options
-        run: dict[str, Any] = {"steps": steps}
-        seed = options.whole("manual_seed", None)
-        if seed is None:
-            self.note("manual_seed", "recipes always have a seed: the default one is taken")
-        else:
-            run["seed"] = seed
-        if ema := train.number("ema_decay", 0.0):
-            run["ema"] = ema
-        if self.project.amp and options.flag("use_amp", False):
-            run["precision"] = "16-mixed"
-        devices = options.take("num_gpu", "auto")
-        run["devices"] = devices if devices == "auto" else options.whole("num_gpu")
-        if run["devices"] == 0:
-            self.note("num_gpu", "0 means the processor in the official program; here: one device")
-            run["devices"] = 1
-        for key, section, theirs in (
-            ("validate_every", "val", "val_freq"),
-            ("save_every", "logger", "save_checkpoint_freq"),
-            ("log_every", "logger", "print_freq"),
-        ):
-            every = options.section(section).whole(theirs, None)
-            if every is not None:
-                run[key] = every
-        return run

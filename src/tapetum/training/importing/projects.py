@@ -1,6 +1,6 @@
 """What the option files of the projects say: one table each.
 
-All three projects train with the toolbox BasicSR, or what became of it; networks, optimisers, schedules, losses, and
+All four projects train with the toolbox BasicSR, or what became of it; networks, optimisers, schedules, losses, and
 which keys have no effect, are each project's own.
 """
 
@@ -156,4 +156,43 @@ DEDNET = Project(
     config_names={"lol_v1": "lol1", "lol_v2_synthetic": "lol2s"},
 )
 
-PROJECTS = (MAMBALLIE, RETINEXFORMER, DEDNET)
+_RETIDIFF_S1 = Network(
+    method="retidiff_stage1",
+    fields={
+        "n_encoder_res": 6,
+        "dim": 48,
+        "num_blocks": [4, 6, 6, 8],
+        "num_refinement_blocks": 4,
+        "heads": [1, 2, 4, 8],
+        "ffn_expansion_factor": 2.66,
+        "bias": False,
+        "LayerNorm_type": "WithBias",
+    },
+    fixed={"inp_channels": 3, "out_channels": 3},
+)
+_RETIDIFF_S2 = Network(
+    method="retidiff",
+    fields={**_RETIDIFF_S1.fields, "n_denoise_res": 1, "linear_start": 0.1, "linear_end": 0.99, "timesteps": 4},
+    fixed=_RETIDIFF_S1.fixed,
+)
+RETIDIFF = Project(
+    title="Reti-Diff",
+    networks={
+        "RetiDiffS1": _RETIDIFF_S1,
+        "DiffIRS1_Cross": _RETIDIFF_S1,  # a slip of early files
+        "RetiDiffS2": _RETIDIFF_S2,
+        "RetiDiffS2_Interface": _RETIDIFF_S2,
+        "S2_Interface": _RETIDIFF_S2,
+    },
+    optimisers=RETINEXFORMER.optimisers,
+    schedules=RETINEXFORMER.schedules,
+    losses={"L1Loss": "l1"},
+    progressive=True,
+    ignored={
+        "train.use_grad_clip": "the official loop never clips",
+        "train.recon_opt": "the official loop reads it and never uses it",
+        "datasets.train.num_worker_per_gpu": "a matter of the loader, without influence on the numbers",
+    },
+)
+
+PROJECTS = (MAMBALLIE, RETINEXFORMER, DEDNET, RETIDIFF)
