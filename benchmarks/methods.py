@@ -1,11 +1,13 @@
 """Every method in one table: parameters, multiply-adds, time and memory of a pass, and the time beside Retinexformer's.
 
-    python benchmarks/methods.py [NAME[:CONFIG] ...]
+    python benchmarks/methods.py [--quick] [NAME[:CONFIG] ...]
 
-NAME is a method, or a bundled model; without names: the bundled default and all methods, also in their configurations
-"paper" and "narrow". Takes as many threads as PyTorch is given (``OMP_NUM_THREADS``). Needs the torch extra. Methods
-have fresh weights, on which time and memory do not depend. Every figure is from a process of its own, and
-Retinexformer is always among the networks: machines are noisy, look at the ratios.
+NAME is a method, or a bundled model; without names: the bundled default and all methods that enhance, also in their
+configurations "paper" and "narrow"; ``--quick``: 64x96 only, one repetition, no ONNX, to see that all can be measured.
+Pictures are padded to the multiples that a network wants; one that samples does so with its defaults. Takes as many
+threads as PyTorch is given (``OMP_NUM_THREADS``). Needs the torch extra. Methods have fresh weights, on which time and
+memory do not depend. Every figure is from a process of its own, and Retinexformer is always among the networks:
+machines are noisy, look at the ratios.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 from timing import dispatch, measure, memory_now, peak_memory, run_part, table
 
 SIZES = ((256, 256), (400, 600))
+QUICK_SIZES = ((64, 96),)
 YARDSTICK = "retinexformer"
 REPEATS = 3
 
@@ -25,9 +28,9 @@ def eager(name: str, height: int, width: int, device: str = "cpu", repeats: int 
     import torch
 
     network, low = build(name, height, width)
-    network, low = network.to(device), low.to(device)
+    network, low, small = network.to(device), low.to(device), build(name, 64, 64)[1].to(device)
     with torch.inference_mode():
-        network(low[:, :, :64, :64])  # compiles what is compiled
+        network(small)  # compiles what is compiled
         before = memory_now()
         if device == "cpu":
             network(low)
@@ -102,19 +105,22 @@ def build(name: str, height: int, width: int) -> tuple[Any, Any]:
     model, _, config = name.partition(":")
     network: Any = create_model(model, config or None)
     channels = {"srgb": 3, "raw": 4}[network.properties.domain]
-    if network.properties.domain == "raw":  # whose enhancer pads; the others are measured at the sizes as they are
-        multiple = network.properties.size_multiple
-        height, width = (-(-side // multiple) * multiple for side in (height, width))
+    multiple, minimum = network.properties.size_multiple, network.properties.minimum_size
+    height, width = (-(-max(side, minimum) // multiple) * multiple for side in (height, width))
     return network, 0.3 * torch.rand(1, channels, height, width)
 
 
 def everything() -> list[str]:
-    """The bundled default, and every method; narrow configurations beside the default one."""
+    """The bundled default, and every method but those that another one begins with (they do not enhance); narrow
+    configurations beside the default one."""
     from tapetum.methods.registry import get_method, list_methods
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     names = ["default"] if "default" in NAMED_WEIGHTS else []
+    only_begin = {get_method(method).after for method in list_methods()}
     for method in list_methods():
+        if method in only_begin:
+            continue
         if method != "twilight" or not names:
             names.append(method)
         names += [f"{method}:{config}" for config in ("paper", "narrow") if config in get_method(method).configs]
@@ -126,12 +132,13 @@ def main() -> None:
     whole(run_part(__file__, "everything"))
 
 
-def whole(names: list[str]) -> None:
+def whole(names: list[str], quick: bool = False) -> None:
     names = [*names, *([] if YARDSTICK in names else [YARDSTICK])]
     gpu = run_part(__file__, "has_gpu")
-    for height, width in SIZES:
+    for height, width in QUICK_SIZES if quick else SIZES:
         arguments = {name: {"name": name, "height": height, "width": width} for name in names}
-        results = {name: run_part(__file__, "eager", **given) for name, given in arguments.items()}
+        repeats = 1 if quick else REPEATS
+        results = {name: run_part(__file__, "eager", **given, repeats=repeats) for name, given in arguments.items()}
         yardstick = results[YARDSTICK]
         threads = int(yardstick["threads"])
         print(f"## {height}x{width}, one picture, float32, {threads} thread{'s' if threads > 1 else ''}\n")
@@ -140,21 +147,27 @@ def whole(names: list[str]) -> None:
             macs = run_part(__file__, "multiply_adds", **arguments[name])
             row: list[object] = [name, f"{int(result['parameters']):,}", macs / 1e9, result["wall"], result["cores"]]
             row += [f"{result['cores'] / yardstick['cores']:.2f}", result["working"] / 1e6, result["peak"] / 1e6]
-            try:
-                exported = run_part(__file__, "onnx", **arguments[name])
-                row += [exported["wall"], f"{exported['cores'] / yardstick['cores']:.2f}"]
-            except RuntimeError as error:
-                if "has no ONNX form" not in str(error):
-                    raise
-                row += ["none", ""]
+            row += [] if quick else in_onnx(arguments[name], yardstick["cores"])
             if gpu:
                 on_gpu = run_part(__file__, "eager", **arguments[name], device="cuda")
                 row += [1e3 * on_gpu["wall"], on_gpu["working"] / 1e6]
             rows.append(row)
         header = ["network", "parameters", "MACs, 10^9", "wall s", "core-s", f"of {YARDSTICK}'s core-s"]
-        header += ["memory MB", "whole process MB", "ONNX Runtime wall s", f"of {YARDSTICK}'s eager core-s"]
+        header += ["memory MB", "whole process MB"]
+        header += [] if quick else ["ONNX Runtime wall s", f"of {YARDSTICK}'s eager core-s"]
         print(table([*header, *(["GPU ms", "GPU memory MB"] if gpu else [])], rows), flush=True)
         print()
+
+
+def in_onnx(arguments: dict[str, object], yardstick: float) -> list[object]:
+    """Wall time, and core time beside the yardstick's; "none" where a network has no such form."""
+    try:
+        exported = run_part(__file__, "onnx", **arguments)
+    except RuntimeError as error:
+        if "has no ONNX form" not in str(error):
+            raise
+        return ["none", ""]
+    return [exported["wall"], f"{exported['cores'] / yardstick:.2f}"]
 
 
 def has_gpu() -> bool:
@@ -167,6 +180,7 @@ PARTS = {"eager": eager, "multiply_adds": multiply_adds, "onnx": onnx, "everythi
 
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] not in PARTS:
-        whole(sys.argv[1:])
+        given = [argument for argument in sys.argv[1:] if argument != "--quick"]
+        whole(given or run_part(__file__, "everything"), quick="--quick" in sys.argv)
     else:
         dispatch(PARTS, main)
