@@ -58,6 +58,13 @@ def test_a_summary_for_each_model_and_split():
     assert (second.model, second.pictures, second.seconds) == ("n", 1, None)
 
 
+def test_the_worst_is_the_highest_where_lower_is_better():
+    values = [{"mae": v, "mae/x": v, "entropy_gray601_uint8": v, "psnr_keep": v} for v in (2.0, 3.0, 1.0)]
+    (summary,) = summarise([Row("m", "s", str(i), str(i), v) for i, v in enumerate(values)])
+    worst = {name: place for name, (place, _) in summary.worst.items()}
+    assert worst == {"mae": "1", "mae/x": "1", "entropy_gray601_uint8": "2", "psnr_keep": "2"}
+
+
 def test_files(tmp_path):
     write_csv(ROWS, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(newline="") as file:

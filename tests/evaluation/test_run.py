@@ -14,7 +14,8 @@ from tapetum.data.pairs import pairs_of_folders
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation.protocols import get_protocol
-from tapetum.evaluation.run import HIGHEST_DB, by_enhancer, measure_pairs, stored
+from tapetum.evaluation.run import by_enhancer, measure_pairs, stored
+from tapetum.metrics import HIGHEST_DB
 
 CORRECTION = "gt_mean_gray601_rgb"
 
@@ -77,6 +78,14 @@ def test_pictures_too_small_for_ssim_are_refused(tmp_path, doubler):
     predict = by_enhancer(Enhancer(doubler), get_protocol("strict"))
     with pytest.raises(InputError, match=r"tiny\.png: SSIM needs pictures of at least 11 x 11"):
         measured((tmp_path / "low", tmp_path / "target"), predict)
+
+
+def test_predictions_that_are_no_numbers_are_refused(folders):
+    def predict(pair, low):
+        return np.where(np.arange(3) == 1, np.nan, low) if pair.name == "b" else low
+
+    with pytest.raises(InputError, match=r"b\.png: enhanced has values that are no numbers \(NaN\) or infinite"):
+        measured(folders, predict)
 
 
 def test_rows_come_one_at_a_time(folders, doubler):

@@ -49,6 +49,10 @@ def evaluate(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="strict, retinexformer_test_script, retidiff_underwater, ...")
     ] = "strict",
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One more measure, such as ciede2000_uint8.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let measures fetch the weights they need.")] = False,
     self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
     gt_mean: Annotated[
         str, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")
@@ -99,20 +103,24 @@ def evaluate(
     if predictions is not None and (model or weights or keep or self_ensemble or chosen_options):
         raise UsageError("--predictions takes the place of --model, its options, --weights, --self-ensemble and --keep")
 
+    if keep is not None and metric:
+        raise UsageError("--keep has a measure of its own (psnr_keep): it takes no --metric")
     check_folders(csv, json)
 
     from tapetum import metrics
     from tapetum.evaluation.protocols import get_protocol
 
     metrics.correction(gt_mean)  # a wrong name is said before the work
-    chosen = replace(get_protocol(protocol), self_ensemble=self_ensemble)
+    extra = chosen_metrics(metric or [], download, targets=unpaired is None)
+    chosen = get_protocol(protocol)
+    chosen = replace(chosen, self_ensemble=self_ensemble, metrics=tuple(dict.fromkeys((*chosen.metrics, *extra))))
     rows: list[Row] = []
     if keep is not None:
         for name, enhancer in enhancers(models, weights, device, chosen_options):
             rows += keep_rows(name, enhancer, keep, limit, pictures)
     elif unpaired is not None:
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
-            rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures)
+            rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra)
     else:
         splits = {name: pairs[:limit] for name, pairs in find(data, split, layout, low, target).items()}
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
@@ -121,6 +129,18 @@ def evaluate(
                 rows += watched(measured, f"{name} {part}", len(pairs))
     report(rows, "unpaired" if unpaired is not None else chosen.name, csv, json)
     raise typer.Exit(DONE)
+
+
+def chosen_metrics(names: list[str], download: bool, targets: bool) -> list[str]:
+    """``names``, each known, and ready to measure."""
+    from tapetum import metrics
+
+    for measure in map(metrics.get, names):
+        if measure.needs_target and not targets:
+            raise UsageError(f"--metric {measure.name} compares with targets, and --unpaired has none")
+        if measure.prepare is not None:
+            measure.prepare(download)
+    return names
 
 
 def find(
@@ -203,14 +223,17 @@ def unpaired_rows(
     predictor: Callable[[list[Pair]], Predict],
     timed: bool,
     pictures: Path | None,
+    extra: list[str],
 ) -> list[Row]:
     from tapetum.data.layouts import read_picture_file
     from tapetum.data.pairs import pairs_of_pictures
+    from tapetum.evaluation.protocols import WITHOUT_TARGET
     from tapetum.evaluation.run import measure_unpaired
 
     pairs = pairs_of_pictures(folder)[:limit]
     split = folder.resolve().name
-    rows = measure_unpaired(name, split, pairs, predictor(pairs), read_picture_file, timed, pictures)
+    measures = tuple(dict.fromkeys((*WITHOUT_TARGET, *extra)))
+    rows = measure_unpaired(name, split, pairs, predictor(pairs), read_picture_file, timed, pictures, measures)
     return watched(rows, f"{name} {split}", len(pairs))
 
 
@@ -224,7 +247,8 @@ def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | No
     from tapetum.evaluation.report import summarise, write_csv, write_json
 
     summaries = summarise(rows)
-    content = {"protocol": protocol, "results": [asdict(summary) for summary in summaries]}
+    measures = {name: about(name) for name in summaries[0].means if "/" not in name}
+    content = {"protocol": protocol, "measures": measures, "results": [asdict(summary) for summary in summaries]}
     if json == Path("-"):
         print_json(content)
     else:
@@ -241,7 +265,8 @@ def show(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
 
     measures = list(summaries[0].means)
-    columns = ["model", "split", "pictures", *map(heading, measures), f"worst {heading(measures[0])}", "s/picture"]
+    titles = headings(measures)
+    columns = ["model", "split", "pictures", *titles, f"worst {titles[0]}", "s/picture"]
     table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
@@ -259,9 +284,23 @@ def show(summaries: Sequence[Summary]) -> None:
         typer.echo(f"{', '.join(own)}: compare with figures of tapetum only")
 
 
-def heading(measure: str) -> str:
-    name, _, correction = measure.partition("/")
-    return name.split("_")[0].upper() + (" GT-mean" if correction else "")
+def about(measure: str) -> dict[str, str]:
+    """What the figures of a measure are, for those who read the JSON."""
+    from tapetum import metrics
+    from tapetum.evaluation.run import KEEP
+
+    known = metrics.get("psnr_rgb_uint8" if measure == KEEP else measure)
+    against = "low" if measure == KEEP else known.against
+    return {"unit": known.unit, "better": known.better, "against": against, "source": known.source}
+
+
+def headings(measures: Sequence[str]) -> list[str]:
+    """ "PSNR", "PSNR GT-mean"; where two would be called alike the whole name."""
+    names = list(dict.fromkeys(measure.partition("/")[0] for measure in measures))
+    shorts = {name: name.split("_")[0].upper() for name in names}
+    of = {n: short if list(shorts.values()).count(short) == 1 else n for n, short in shorts.items()}
+    split = (measure.partition("/") for measure in measures)
+    return [of[name] + (" GT-mean" if correction else "") for name, _, correction in split]
 
 
 def cell(summary: Summary, measure: str) -> str:
@@ -269,4 +308,8 @@ def cell(summary: Summary, measure: str) -> str:
 
 
 def decimals(measure: str) -> int:
-    return 2 if measure.startswith("psnr") else 4
+    from tapetum import metrics
+    from tapetum.evaluation.run import KEEP
+
+    name = measure.partition("/")[0]
+    return metrics.get("psnr_rgb_uint8" if name == KEEP else name).decimals

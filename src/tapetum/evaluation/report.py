@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapetum import metrics
 from tapetum.errors import InputError, os_reason
 from tapetum.imaging.replacing import write_whole
 
@@ -57,7 +58,7 @@ class Summary:
 
     Attributes:
         means: by measure.
-        worst: the picture with the lowest value, and the value, by measure.
+        worst: the picture with the worst value (where neither direction is better: the lowest), and it, by measure.
         seconds: median per picture, or None.
     """
 
@@ -99,12 +100,20 @@ def summary_of(model: str, split: str, rows: Sequence[Row]) -> Summary:
     means = {measure: mean_with_interval([row.values[measure] for row in rows], scenes) for measure in rows[0].values}
     worst = {}
     for measure in means:
-        row = min(rows, key=lambda row: row.values[measure])
+        row = (max if better(measure) == "lower" else min)(rows, key=lambda row: row.values[measure])
         worst[measure] = (row.name, row.values[measure])
     seconds = [row.seconds for row in rows if row.seconds is not None]
     return Summary(
         model, split, len(rows), len(set(scenes)), means, worst, float(np.median(seconds)) if seconds else None
     )
+
+
+def better(measure: str) -> str:
+    """Which values of a column are better: "higher", "lower" or "neither". What has no entry among the measures is a
+    ratio or a similarity of its own program, and higher.
+    """
+    name = measure.partition("/")[0]
+    return metrics.get(name).better if name in metrics.names() else "higher"
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -20,13 +20,12 @@ from tapetum.evaluation.protocols import WITHOUT_TARGET, Protocol
 from tapetum.evaluation.report import Row
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
+from tapetum.metrics import score
 
 Read = Callable[[Path], NDArray[np.float32]]
 Predict = Callable[[Pair, NDArray[np.float32]], NDArray[np.generic]]
 """``(pair, low) -> enhanced``: pictures ``(H, W, 3)``, floating in [0, 1] (or uint8 where it was stored so)."""
 
-# Equal pictures have an infinite PSNR, with which no mean can be formed; the test scripts of the field write this
-HIGHEST_DB = 100.0
 KEEP = "psnr_keep"
 
 
@@ -87,7 +86,7 @@ def measure_pairs(
         seconds = time.perf_counter() - begin if timed else None
         try:
             corrected = correct(enhanced, target)
-            values = {name: score(name, enhanced, target) for name in protocol.metrics}
+            values = {name: score(name, enhanced, target, low) for name in protocol.metrics}
             compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
             values |= {f"{name}/{correction}": score(name, corrected, target) for name in compared}
         except ValueError as error:
@@ -123,12 +122,14 @@ def measure_unpaired(
     read: Read,
     timed: bool = True,
     pictures: Path | None = None,
+    measures: Sequence[str] = WITHOUT_TARGET,
 ) -> Iterator[Row]:
-    """One row per picture that has no target: the measures that need none, ``WITHOUT_TARGET``.
+    """One row per picture that has no target.
 
     Args:
         pairs: of which the lows are taken.
         read: a file to ``(H, W, 3)`` in [0, 1].
+        measures: that need no target.
         pictures: folder for before/after pictures.
 
     Raises:
@@ -140,18 +141,12 @@ def measure_unpaired(
         enhanced = predict(pair, low)
         seconds = time.perf_counter() - begin if timed else None
         try:
-            values = {name: score(name, enhanced) for name in WITHOUT_TARGET}
+            values = {name: score(name, enhanced, low=low) for name in measures}
         except ValueError as error:
             raise InputError(f"{pair.low}: {error}") from None
         if pictures is not None:
             save(pictures, f"{model}-{split}-{pair.name}", {"before": low, "after": enhanced})
         yield Row(model, split, pair.name, pair.scene, values, seconds)
-
-
-def score(name: str, enhanced: NDArray[Any], target: NDArray[Any] | None = None) -> float:
-    measure = metrics.get(name)
-    value = measure(enhanced, target)
-    return min(value, HIGHEST_DB) if measure.unit == "dB" else value
 
 
 def save(folder: Path, name: str, panels: dict[str, NDArray[Any]]) -> None:
