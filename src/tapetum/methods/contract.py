@@ -201,6 +201,7 @@ class Method:
             has ``examine(network, low, target)``, validation asks it for an :class:`Examination` of each picture
             ``(1, 3, H, W)``, sides cut to multiples of the network's; target is None where there is none. Where it has
             ``check(network)``, that raises UsageError for options that do not fit the network, before training begins.
+            Where it has a bool ``healthy``, the weights of steps at which that is true are kept beside the last ones.
         recognise: from a state dict with clean keys (wrappers removed) its configuration, or None where
             the keys are another method's. May raise WeightsError for a known but unsupported variant.
         remap: where published keys differ from ours: a pure function on the state dict.

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import tapetum
 from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.contract import Properties
+from tapetum.methods.registry import get_method
 from tapetum.training.data import Held, make_sources, training_loader, validation_loader
 from tapetum.training.module import TrainingModule, check_begun_with, make_parts
 from tapetum.training.recipe import Recipe
@@ -31,6 +32,7 @@ from tapetum.weights.registry import sha256_of
 LAST, BEST = "last.ckpt", "best"
 MONITOR = "val/psnr"
 BEST_WEIGHTS = "weights-best.safetensors"
+GOOD_WEIGHTS = "weights-good.safetensors"
 
 
 def train(recipe: Recipe, resume: bool = True) -> Path:
@@ -38,7 +40,8 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
 
     Writes into ``<run.folder>/<name>/``: ``recipe.json``, ``checkpoints/`` (last and best), ``logs/part-0/``, ... (CSV
     and TensorBoard, one part for each start or resume), ``samples/`` and, at the end, ``weights.safetensors`` and
-    ``weights-best.safetensors`` (of the checkpoint that validated best). A run
+    ``weights-best.safetensors`` (of the checkpoint that validated best). ``weights-good.safetensors`` holds, while a
+    method trains that may diverge, the last weights with which all was well. A run
     that is killed continues with exactly the samples, rates, averages and optimiser state it would have had.
 
     Args:
@@ -237,6 +240,8 @@ def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callbac
         ),
         Progress(recipe.run.steps, recipe.run.log_every),
     ]
+    if hasattr(get_method(recipe.method).objective, "healthy"):
+        result.append(GoodWeights(folder, recipe.run.save_every))
     if any(h.has_target(pair) for h in held for pair in h.pairs):
         result.append(
             ModelCheckpoint(
@@ -251,6 +256,21 @@ def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callbac
     if recipe.run.ema:
         result.insert(0, EMAWeightAveraging(decay=recipe.run.ema, use_buffers=False))
     return result
+
+
+class GoodWeights(pl.Callback):
+    """Keeps the weights of the last time that the objective called the training healthy: some diverge."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.path = folder / GOOD_WEIGHTS
+        self.every = every
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.is_global_zero and trainer.global_step % self.every == 0 and pl_module.objective.healthy:
+            save_model(pl_module.network, self.path, {"steps": trainer.global_step})
 
 
 class Progress(pl.Callback):

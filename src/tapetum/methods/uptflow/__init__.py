@@ -18,11 +18,12 @@ CONFIGS = {
     "sdsd_outdoor": _OTHER,
     "narrow": UPTFlowConfig(
         win_size=5,
-        dim=16,
+        dim=12,
         depths=(1, 1, 1, 1, 1, 1, 1),
         refinement_blocks=1,
         global_heads=(1, 1, 2, 4),
         window_heads=(1, 2, 4, 8, 4, 4, 2),
+        ffn_expansion=1.5,
         K=3,
         extra_steps=1,
         hidden=32,

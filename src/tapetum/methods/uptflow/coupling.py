@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapetum.methods.uptflow.blocks import pointwise
 from tapetum.methods.uptflow.invertible import ActNorm, LogDeterminant, ScaledConv
 from tapetum.methods.uptflow.whole_picture import WholePicture
 
@@ -122,7 +123,10 @@ class NormedConv(nn.Conv2d):
         if self.training and not norm.begun:
             norm.begin(super().forward(x))
         gain = norm.logs.exp().flatten()
-        return F.conv2d(x, self.weight * gain[:, None, None, None], norm.bias.flatten() * gain, padding=self.padding)
+        weight, bias = self.weight * gain[:, None, None, None], norm.bias.flatten() * gain
+        if weight.shape[2] == 1:
+            return pointwise(x, weight, bias)
+        return F.conv2d(x, weight, bias, padding=self.padding)
 
 
 class AttentionGates(nn.Module):

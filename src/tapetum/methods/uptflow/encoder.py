@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapetum.methods.uptflow.blocks import Double, GlobalBlock, Halve, WindowBlocks
+from tapetum.methods.uptflow.blocks import Double, GlobalBlock, Halve, Pointwise, WindowBlocks
 from tapetum.methods.uptflow.whole_picture import WholePicture
 
 _SHARE, _EPS = 0.1, 1e-4
@@ -68,15 +68,15 @@ class Encoder(nn.Module):
         self.encoder_level3, self.encoderlayer_3 = blocks(2, depths[2], 4 * dim), windows(2, 4 * dim)
         self.down3_4 = Halve(4 * dim)
         self.latent, self.bottlen = blocks(3, depths[3], 8 * dim), windows(3, 8 * dim)
-        self.reduce_chan_level0 = nn.Conv2d(8 * dim, 4 * dim, 1, bias=False)
+        self.reduce_chan_level0 = Pointwise(8 * dim, 4 * dim, bias=False)
         self.up4_3 = Double(8 * dim)
-        self.reduce_chan_level3 = nn.Conv2d(8 * dim, 4 * dim, 1, bias=False)
+        self.reduce_chan_level3 = Pointwise(8 * dim, 4 * dim, bias=False)
         self.decoder_level3, self.decoderlayer_1 = blocks(2, depths[4], 4 * dim), windows(4, 4 * dim)
         self.up3_2 = Double(4 * dim)
-        self.reduce_chan_level2 = nn.Conv2d(4 * dim, 4 * dim, 1, bias=False)
+        self.reduce_chan_level2 = Pointwise(4 * dim, 4 * dim, bias=False)
         self.decoder_level2, self.decoderlayer_2 = blocks(1, depths[5], 4 * dim), windows(5, 4 * dim)
         self.up2_1 = Double(4 * dim)
-        self.reduce_chan_level1 = nn.Conv2d(3 * dim, 2 * dim, 1, bias=False)
+        self.reduce_chan_level1 = Pointwise(3 * dim, 2 * dim, bias=False)
         self.decoder_level1, self.decoderlayer_3 = blocks(0, depths[6], 2 * dim), windows(6, 2 * dim)
         self.refinement = blocks(0, refinement_blocks, 2 * dim)
 

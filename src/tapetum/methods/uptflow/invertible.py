@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
+from tapetum.methods.uptflow.blocks import pointwise
 
 LOG_TWO_PI = math.log(2 * math.pi)
 LOGS_FACTOR = 3.0
@@ -64,7 +65,7 @@ class Squeeze(nn.Module):
 
     def forward(self, x: Tensor, log_det: LogDeterminant | None = None) -> Tensor:
         """``(B, C, H, W) -> (B, 4C, H/2, W/2)``."""
-        return F.pixel_unshuffle(x, 2)
+        return F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
 
     def inverse(self, y: Tensor, log_det: LogDeterminant | None = None) -> Tensor:
         """``(B, 4C, h, w) -> (B, C, 2h, 2w)``."""
@@ -183,9 +184,8 @@ class ScaledConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, h, w) -> (B, out_channels, h, w)``. (The factor is given to the weights, which are smaller.)"""
         gain = (LOGS_FACTOR * self.logs).exp()
-        return F.conv2d(
-            x, self.weight * gain[..., None], cast("Tensor", self.bias) * gain[:, 0, 0], padding=self.padding
-        )
+        weight, bias = self.weight * gain[..., None], cast("Tensor", self.bias) * gain[:, 0, 0]
+        return pointwise(x, weight, bias) if weight.shape[2] == 1 else F.conv2d(x, weight, bias, padding=self.padding)
 
 
 class Split(nn.Module):
@@ -237,7 +237,7 @@ def gaussian_log_density(x: Tensor, mean: Tensor | float = 0.0, logs: Tensor | f
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
     """Never in low precision: what is lost here cannot be decoded."""
     with torch.autocast(x.device.type, enabled=False):
-        return F.conv2d(x.to(matrix.dtype), matrix[:, :, None, None])
+        return pointwise(x.to(matrix.dtype), matrix)
 
 
 def _double(matrix: Tensor) -> Tensor:
