@@ -109,8 +109,8 @@ class LightenDiffusion(nn.Module):
             iterative=True,
             no_onnx="it samples in a loop",
             bytes_per_pixel=600 + 16 * config.ctdn_channels,
-            parts_from=2**18,
-            bytes_beyond=10 + config.ch * config.ch_mult[0],
+            parts_from=300_000,
+            bytes_beyond=3 * config.ch * config.ch_mult[0] // 4,
         )
         self.Unet = NoisePredictor(
             config.ch, config.ch_mult, config.num_res_blocks, config.dropout, config.resamp_with_conv
