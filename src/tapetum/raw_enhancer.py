@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapetum.data.raw_noise.scale import gain_for
 from tapetum.engines import OutOfMemory
 from tapetum.enhancer import MEMORY_SHARE, SMALLEST_TILE, parse_memory
 from tapetum.errors import InputError, UsageError, require
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 
 LARGEST_BUDGET = 1.8e9  # bytes of a processor's memory, unless told otherwise: 24 megapixels then need less than 3 GB
 LARGEST_TILE = 640 * 640  # packed pixels, where a tile is exact: larger ones are no faster
-FULL_SCALE = 16383  # the white level that the published noise models know
-SATURATION = 15583  # and their saturation, both in DN
 
 
 class RawEnhancer:
@@ -94,7 +93,7 @@ class RawEnhancer:
         Args:
             packed: ``(4, h, w)`` R, G1, B, G2 as taken: linear, black at 0, white at 1. What is outside is clipped.
             ratio: how much longer, at least 1.
-            gain: K, DN per photo-electron, as :func:`gain_for` gives it.
+            gain: K, DN per photo-electron, as :func:`tapetum.data.raw_noise.scale.gain_for` gives it.
             on_step: told after every call of the network on the whole picture: which one, and of how many.
 
         Returns:
@@ -202,24 +201,6 @@ class RawEnhancer:
             out = result[:, top : top + part.shape[1], left : left + part.shape[2]]
             out[:] = part[:, : out.shape[1], : out.shape[2]]
         return result
-
-
-def gain_for(gain: float, black: float, white: float) -> float:
-    """The gain by which :class:`RawEnhancer` counts a file's photons.
-
-    The published methods know 14-bit files only; for these the gain stays as it is. For others it makes the count what
-    was measured, although the process takes every picture for one of 15583 DN.
-
-    Args:
-        gain: K, DN **of the file** per photo-electron.
-        black, white: levels of the file, in DN.
-
-    Raises:
-        InputError: black is not below white.
-    """
-    if not white > black:
-        raise InputError(f"black level {black:g} is not below white level {white:g}")
-    return gain if white == FULL_SCALE else gain * SATURATION / (white - black)
 
 
 def find_gain(raw: RawPicture, camera: str | Path | None = None, iso: float | None = None) -> float:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tapetum.data.raw_noise.scale import SATURATION, gain_for
 from tapetum.errors import InputError, UsageError, WeightsError
 from tapetum.methods.exposurediffusion import METHOD, Backbone, ExposureDiffusionConfig, ExposureObjective, expose
 from tapetum.methods.exposurediffusion.exposure import (
-    SATURATION,
     Step,
     correct_illuminance,
     draw_schedule,
@@ -25,7 +25,7 @@ from tapetum.methods.exposurediffusion.exposure import (
 from tapetum.methods.exposurediffusion.network import NAFNet, Prediction, make_network
 from tapetum.methods.exposurediffusion.objective import kl
 from tapetum.methods.registry import make_config
-from tapetum.raw_enhancer import RawEnhancer, gain_for
+from tapetum.raw_enhancer import RawEnhancer
 from tapetum.weights.loading import load_model, recognise, save_model
 
 TINY = METHOD.configs["tiny"]

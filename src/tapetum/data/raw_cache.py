@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tapetum.data.raw_noise.scale import PUBLISHED_WHITE
 from tapetum.errors import InputError, os_reason
 from tapetum.imaging.raw import RawPicture, level, pack_bayer, read_raw
 from tapetum.imaging.replacing import replacing, write_whole
 
-PUBLISHED_WHITE = 16383.0
-"""White level that published methods take for every camera."""
 _VERSION = 1  # of the layout below; another one gets other names
 
 

@@ -25,11 +25,11 @@ from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.raw_noise.model import (
     GAINS,
     RATIOS,
-    SATURATION,
     GeneratorDraws,
     add_noise,
     draw_parameters,
 )
+from tapetum.data.raw_noise.scale import SATURATION, gain_for
 from tapetum.data.raw_sets import RawPair, ratio_of_shots
 from tapetum.data.unprocessing import draw_development, unprocess
 from tapetum.errors import InputError
@@ -149,6 +149,24 @@ def draw_sample(
     return _real(source.noise, item, source.cache.get(item.low), frame, (rows, columns), target, rng)
 
 
+def ratio_and_gain(pair: RawPair, short: RawFrame, long: RawFrame, camera: CameraNoise) -> tuple[float, float]:
+    """Amplification of a pair's short exposure, and the gain (K) by which the process counts its photons.
+
+    Raises:
+        InputError: pictures of other sizes or white levels, or files that do not say how they were taken.
+    """
+    if short.size != long.size:
+        sizes = ["x".join(map(str, frame.size)) for frame in (short, long)]
+        raise InputError(f"{pair.low}: is {sizes[0]} packed, its long exposure {pair.target} {sizes[1]}")
+    if short.white != long.white:
+        raise InputError(f"{pair.low}: its white level differs from its long exposure's")
+    shots = [(frame.facts.iso, frame.facts.exposure_time) for frame in (short, long)]
+    ratio = pair.ratio if pair.ratio is not None else ratio_of_shots(shots[0], shots[1], pair.low)
+    if short.facts.iso is None:
+        raise InputError(f"{pair.low}: its EXIF data do not tell the ISO speed, which the gain follows from")
+    return ratio, gain_for(camera.gain_at(short.facts.iso), float(np.mean(short.facts.black)), short.white)
+
+
 def centred(item: dict[str, Tensor], side: int) -> dict[str, Tensor]:
     """The centre of a sample's pictures, at most ``side`` packed pixels a side."""
 
@@ -232,15 +250,7 @@ def _real(
     target: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    shots = [(frame.facts.iso, frame.facts.exposure_time) for frame in (short, long)]
-    ratio = pair.ratio if pair.ratio is not None else ratio_of_shots(shots[0], shots[1], pair.low)
-    if short.facts.iso is None:
-        raise InputError(f"{pair.low}: its EXIF data do not tell the ISO speed, which the gain follows from")
-    gain = noise.by_name.get(pair.camera, noise.camera).gain_at(short.facts.iso)
-    if short.white != long.white:
-        raise InputError(f"{pair.low}: its white level differs from its long exposure's")
-    if not short.is_14_bit:  # its own scale of digital numbers
-        gain *= SATURATION / (short.white - float(np.mean(short.facts.black)))
+    ratio, gain = ratio_and_gain(pair, short, long, noise.by_name.get(pair.camera, noise.camera))
     low, clean = torch.from_numpy(np.clip(short.part(*place) * np.float32(ratio), 0, 1)), torch.from_numpy(target)
     if noise.lengthen and ratio > _LEAST_RATIO:
         inverse = float(rng.uniform(1 / ratio, 1 / _LEAST_RATIO))

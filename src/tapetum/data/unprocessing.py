@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
+from tapetum.imaging.raw.colour import SRGB_TO_XYZ
+from tapetum.imaging.raw.packing import channel_sites
 
 # Adobe's D65 matrices XYZ -> camera, times 10,000: facts that every RAW converter has. Sony A7S, A7R II; Canon EOS
 # 700D, 750D. (The paper's are four cameras of the Darmstadt data set.)
@@ -24,9 +26,6 @@ _CAMERAS = np.array(
         [[6602, -841, -939], [-4472, 12458, 2247], [-975, 2039, 6148]],
         [[6362, -823, -847], [-4426, 12109, 2616], [-743, 1857, 5635]],
     ]
-)
-_XYZ_OF_SRGB = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
 _BRIGHT = 0.9  # from this brightness on gains give way to keeping whites white
 
@@ -51,7 +50,7 @@ def draw_development(rng: np.random.Generator) -> Development:
     """The paper's ranges: matrices mixed at random, red 1.9..2.4, blue 1.5..1.9, 1 / brightness about 0.8 +- 0.1."""
     weights = rng.uniform(1e-8, 1.0, len(_CAMERAS))
     camera_of_xyz = np.tensordot(weights / weights.sum(), _CAMERAS / 1e4, axes=1)
-    matrix = camera_of_xyz @ _XYZ_OF_SRGB
+    matrix = camera_of_xyz @ SRGB_TO_XYZ
     inverse_gain = max(float(rng.normal(0.8, 0.1)), 0.3)  # a draw of five deviations is no camera
     return Development(
         matrix / matrix.sum(1, keepdims=True),
@@ -73,8 +72,8 @@ def unprocess(srgb: NDArray[Any], how: Development) -> NDArray[np.float32]:
     linear = _linear(srgb) @ how.matrix.T.astype(np.float32)
     linear = np.clip(_without_gains(np.clip(linear, 0, 1), how), 0, 1)
     height, width = (side // 2 * 2 for side in linear.shape[:2])
-    red, green, blue = np.moveaxis(linear[:height, :width], 2, 0)
-    planes = (red[::2, ::2], green[::2, 1::2], blue[1::2, 1::2], green[1::2, ::2])
+    sites = zip(channel_sites("RGGB"), (0, 1, 2, 1), strict=True)
+    planes = [linear[row:height:2, column:width:2, colour] for (row, column), colour in sites]
     return np.stack(planes).astype(np.float32, copy=False)
 
 

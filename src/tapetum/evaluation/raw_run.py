@@ -16,15 +16,14 @@ from tapetum.data.raw_cache import RawCache
 from tapetum.data.raw_noise.cameras import CameraNoise
 from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.raw_noise.model import GeneratorDraws, add_noise, parameters_of_draws
-from tapetum.data.raw_sets import RawPair, ratio_of_shots
+from tapetum.data.raw_samples import ratio_and_gain
+from tapetum.data.raw_sets import RawPair
 from tapetum.data.unprocessing import draw_development, unprocess
-from tapetum.errors import InputError
 from tapetum.evaluation.raw import Protocol, centre_crop, evaluate_picture
 from tapetum.evaluation.report import Row
 from tapetum.methods.exposurediffusion.exposure import correct_illuminance, position_draw
 from tapetum.methods.exposurediffusion.network import Backbone
 from tapetum.metrics.packed import psnr_packed, ssim_packed
-from tapetum.raw_enhancer import gain_for
 
 SID_CROP = 512
 NOISY = "noisy"
@@ -81,18 +80,11 @@ def real_cases(
     """
     for pair in pairs:
         short, long = cache.get(pair.low), cache.get(pair.target)
-        if short.size != long.size:
-            raise InputError(f"{pair.low}: is {short.size} packed, its long exposure {pair.target} {long.size}")
-        if short.facts.iso is None:
-            raise InputError(f"{pair.low}: its EXIF data do not tell the ISO speed, which the gain follows from")
-        shots = [(frame.facts.iso, frame.facts.exposure_time) for frame in (short, long)]
-        ratio = pair.ratio if pair.ratio is not None else ratio_of_shots(shots[0], shots[1], pair.low)
-        gain = cameras.get(pair.camera, camera).gain_at(short.facts.iso)
+        ratio, gain = ratio_and_gain(pair, short, long, cameras.get(pair.camera, camera))
         low, target = np.clip(short.part() * np.float32(ratio), 0, 1), long.part()
         if crop is not None:
             low, target = centre_crop(low, crop, crop), centre_crop(target, crop, crop)
-        counted = gain_for(gain, float(np.mean(short.facts.black)), short.white)
-        yield RawCase(pair.name, pair.scene, low, target, ratio, counted)
+        yield RawCase(pair.name, pair.scene, low, target, ratio, gain)
 
 
 def measure(

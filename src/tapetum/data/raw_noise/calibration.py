@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.raw_noise.cameras import CameraNoise, Measurement, Scale
+from tapetum.data.raw_noise.tukey import tukey_variance
 from tapetum.errors import InputError
 
 _BLOCK = 32  # side of the blocks whose mean and variance are compared, packed pixels
@@ -118,7 +119,7 @@ def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Meas
         iso=float(iso),
         gain=gain,
         gaussian=_scale(pixel_variance + row_variance),
-        tukey=_scale(pixel_variance / _unit_variance(shape)),
+        tukey=_scale(pixel_variance / tukey_variance(shape)),
         shape=shape,
         row=_scale(row_variance),
     )
@@ -245,15 +246,6 @@ def _quantiles(low: NDArray[np.float64], high: NDArray[np.float64], shape: float
     return (np.expm1(shape * low) - np.expm1(shape * high)) / shape
 
 
-def _unit_variance(shape: float) -> float:
-    """The mean of the squared quantile, summed over the logit of the probability: nothing cancels near shape 0."""
-    logit = np.linspace(0, 400, 40001)  # the law is symmetric
-    low = -np.log1p(np.exp(-logit))
-    high = low - logit
-    quantile = _quantiles(low, high, shape)
-    return float(2 * (quantile**2 * np.exp(low + high)).sum() * (logit[1] - logit[0]))
-
-
 def _golden(function: Callable[[float], float], low: float, high: float) -> float:
     """Minimum between two places, to 1e-4, by golden sections."""
     share = (math.sqrt(5) - 1) / 2
@@ -274,7 +266,7 @@ def _golden(function: Callable[[float], float], low: float, high: float) -> floa
 def _check_biases(biases: Sequence[Frame]) -> None:
     """Cameras that subtract black themselves leave half of the noise: no read noise can be told from that."""
     for frame in biases:
-        cut = float(np.mean(frame.numbers <= 0))
+        cut = float(np.mean(np.equal(frame.numbers, 0)))
         if cut > _CUT_OFF:
             raise InputError(
                 f"{frame.name}: {cut:.1%} of its samples are 0: this camera cuts its noise off at black, so that its "

@@ -20,12 +20,11 @@ from torch import Tensor
 
 from tapetum.data.raw_noise.cameras import CameraNoise
 from tapetum.data.raw_noise.letters import NoiseModel
+from tapetum.data.raw_noise.scale import SATURATION
 from tapetum.data.raw_noise.tukey import tukey_quantile
 from tapetum.errors import UsageError
 from tapetum.ops.random import PositionNoise, poisson_of_normal
 
-SATURATION = 15583.0
-"""DN between black and white in the noise models, whatever the camera: 16383 - 800, as published."""
 RATIOS = (20.0, 300.0)
 GAINS = (0.1, 30.0)
 """Ranges of the published training; a camera's own gains are ignored there."""

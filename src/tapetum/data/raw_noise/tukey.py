@@ -1,11 +1,15 @@
-"""Tukey's lambda distribution: heavy-tailed (lambda < 0.14) to short-tailed read noise, in one family."""
+"""Tukey's lambda distribution: heavy-tailed (lambda < 0.14) to short-tailed read noise, in one family.
+
+Only what works on tensors needs torch.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NEAR_ZERO = 1e-4  # below it the variance is taken from its series: the closed form cancels
 
@@ -19,6 +23,8 @@ def tukey_quantile(probability: Tensor, shape: Tensor | float) -> Tensor:
         probability: v in 0..1, any size, float; 0 and 1 may be infinite.
         shape: lambda, a number or a tensor that broadcasts.
     """
+    import torch
+
     low, high = torch.log(probability), torch.log1p(-probability)
     if isinstance(shape, (int, float)):
         if shape == 0:

@@ -19,13 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.data.raw_noise.scale import SATURATION
 from tapetum.errors import UsageError
 from tapetum.ops.random import PositionNoise
 
 if TYPE_CHECKING:
     from tapetum.methods.exposurediffusion.network import ExposureDiffusionConfig, Prediction
-
-SATURATION = 15583.0  # DN: 16383 - 800
 
 Draw = Callable[[Tensor], Tensor]
 """From the mean numbers of photons, ``(B, 4, H, W)``, to numbers drawn."""
