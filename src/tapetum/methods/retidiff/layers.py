@@ -3,14 +3,16 @@
 Equal to the published formulas, but computed otherwise. Layer normalisation, the prior's modulation and the 1x1
 convolution after them are linear maps between channels: they are one matrix, made anew for each picture. Pixels lie
 channels last, and where no gradient is wanted they are worked on some rows at a time, which stay in the processor's
-cache: at full size the features inside a feed-forward layer are 680 channels wide. The attention needs of queries and
-keys only their products, so these are summed up over the rows, and the attention matrix and the projection after it are
-multiplied before any pixel sees them. Where the attention matrices are given, queries and keys are not computed at all.
+cache: at full size the features inside a feed-forward layer are 680 channels wide. No row is computed twice. The
+attention needs of queries and keys only their products, so these are summed up over the rows, and the attention matrix
+and the projection after it are multiplied before any pixel sees them. Where the attention matrices are given, queries
+and keys are not computed at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -23,8 +25,46 @@ NormType = Literal["WithBias", "BiasFree"]
 
 _EPSILON = 1e-5  # of the layer normalisation
 _SMALLEST_NORM = 1e-12
-_BAND = 1 << 22  # numbers of a band's widest feature; it is to stay in the cache
-_LEAST_ROWS = 8  # of a band, each of which is computed with a row more at both ends
+_BAND = 1 << 20  # numbers of a band's widest feature; it is to stay in the cache
+_LEAST_ROWS = 4  # of a band, which takes two rows over from the one before
+
+
+Pixelwise = Callable[[Tensor], Tensor]
+"""``(B, H, W, C) -> (B, H, W, C')``, pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A map of pixels ``(B, H, W, C)`` with one depth-wise 3x3 convolution in it; it can be had some rows at a time.
+
+    Attributes:
+        before: to the features that are convolved.
+        kernels, bias: of the convolution, ``(C', 1, 3, 3)`` and ``(C',)``.
+        after: what becomes of them.
+    """
+
+    before: Pixelwise
+    kernels: Tensor
+    bias: Tensor | None
+    after: Pixelwise = lambda features: features
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return self.after(self._convolved(self.before(pixels), 1))
+
+    def bands(self, pixels: Tensor, rows: int) -> Iterator[Tensor]:
+        """The result, ``rows`` rows or so at a time; at least 2."""
+        height, kept = pixels.shape[1], None
+        for top in range(0, height, rows):
+            features = self.before(pixels[:, top : top + rows])
+            border = torch.zeros_like(features[:, :1])
+            last = [border] if top + rows >= height else []
+            features = torch.cat([border if kept is None else kept, features, *last], dim=1)
+            kept = features[:, -2:]
+            yield self.after(self._convolved(features, (0, 1)))
+
+    def _convolved(self, features: Tensor, padding: int | tuple[int, int]) -> Tensor:
+        x = features.permute(0, 3, 1, 2)
+        return F.conv2d(x, self.kernels, self.bias, padding=padding, groups=len(self.kernels)).permute(0, 2, 3, 1)
 
 
 class ChannelNorm(nn.Module):
@@ -105,7 +145,7 @@ class CrossAttention(Guided):
         query = _layer(self.q_R, self.q_dwconv, factor, summand, of_reflectance)
         key = _layer(self.kv_I, self.kv_dwconv, factor, summand, of_illumination, slice(0, channels))
         value = _layer(self.kv_I, self.kv_dwconv, factor, summand, of_illumination, slice(channels, None))
-        return lambda pixels: torch.cat([query(pixels), key(pixels)], dim=-1), value
+        return _joined(query, key), value
 
 
 class SelfAttention(Guided):
@@ -153,14 +193,14 @@ class FeedForward(Guided):
 
     def layer(self, z: Tensor, norm: ChannelNorm | None) -> Layer:
         """What is done with normalised pixels ``(B, H, W, C)``."""
-        inner = _layer(self.project_in, self.dwconv, *self.after(norm, self.kernel(z)))
         back = self.project_out.weight.flatten(1)
 
-        def run(pixels: Tensor) -> Tensor:
-            gate, value = inner(pixels).chunk(2, dim=-1)
+        def gated(features: Tensor) -> Tensor:
+            gate, value = features.chunk(2, dim=-1)
             return F.linear(F.gelu(gate) * value, back, self.project_out.bias)
 
-        return run
+        inner = _layer(self.project_in, self.dwconv, *self.after(norm, self.kernel(z)))
+        return replace(inner, after=gated)
 
 
 class Block(nn.Module):
@@ -189,12 +229,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, z: Tensor, matrices: AttentionMatrices) -> Tensor:
         """``(B, C, H, W)`` in the memory format channels_last, prior ``(B, P)`` -> the same."""
         x = _attend(self.attn, x, z, self.norm1, matrices)
-        run = self.ffn.layer(z, self.norm2)
-        return _added(x, lambda pixels: run(self.norm2.normalised(pixels)), 2 * self.ffn.hidden)
-
-
-Layer = Callable[[Tensor], Tensor]
-"""``(B, H, W, C) -> (B, H, W, C')``; sees one row and column more to each side."""
+        return _added(x, _normalised(self.norm2, self.ffn.layer(z, self.norm2)))
 
 
 class Blocks(nn.Sequential):
@@ -242,21 +277,20 @@ def _attend(
     attention: CrossAttention | SelfAttention, x: Tensor, z: Tensor, norm: ChannelNorm, matrices: AttentionMatrices
 ) -> Tensor:
     """x + attention(norm(x))."""
-    query_key, value = attention.layers(z, norm)
-    channels = x.shape[1]
+    query_key, value = (_normalised(norm, layer) for layer in attention.layers(z, norm))
     weights = matrices.take(
         attention.heads,
-        channels // attention.heads,
-        lambda: _weights(attention, x, lambda pixels: query_key(norm.normalised(pixels))),
+        x.shape[1] // attention.heads,
+        lambda: _weights(attention, x, query_key),
     )
-    project = _projection(attention, weights)
-    return _added(x, lambda pixels: project(value(norm.normalised(pixels))), 2 * channels)
+    return _added(x, replace(value, after=_projection(attention, weights)))
 
 
 def _alone(attention: CrossAttention | SelfAttention, x: Tensor, z: Tensor) -> Tensor:
     query_key, value = attention.layers(z, None)
     weights = _weights(attention, x, query_key)
-    return _projection(attention, weights)(value(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    value = replace(value, after=_projection(attention, weights))
+    return value(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _weights(attention: CrossAttention | SelfAttention, x: Tensor, query_key: Layer) -> Tensor:
@@ -265,7 +299,7 @@ def _weights(attention: CrossAttention | SelfAttention, x: Tensor, query_key: La
     Queries and keys are divided by their norms over all pixels, which can as well be done to their products.
     """
     products, squares = [], []
-    for pixels in _bands(x, query_key, 2 * x.shape[1]):
+    for pixels in _bands(x, query_key):
         # (B, N, 2, heads, C/heads)
         both = pixels.flatten(1, 2).unflatten(-1, (2, attention.heads, -1))
         query, key = both.unbind(2)
@@ -277,7 +311,7 @@ def _weights(attention: CrossAttention | SelfAttention, x: Tensor, query_key: La
     return (cosine * attention.temperature).softmax(dim=-1)
 
 
-def _projection(attention: CrossAttention | SelfAttention, weights: Tensor) -> Layer:
+def _projection(attention: CrossAttention | SelfAttention, weights: Tensor) -> Pixelwise:
     """Attended values, projected: two matrices that are one."""
     by_head = attention.project_out.weight.flatten(1).unflatten(1, (attention.heads, -1)).transpose(0, 1)
     matrix = (by_head @ weights).transpose(1, 2).flatten(2).transpose(1, 2)  # (B, C, C), a column for each output
@@ -312,47 +346,49 @@ def _layer(
         bias = constant if bias is None else constant + bias
     kernels = depthwise.weight[outputs]
     kernel_bias = None if depthwise.bias is None else depthwise.bias[outputs]
+    return Layer(lambda pixels: _through(pixels[..., inputs], matrix, bias), kernels, kernel_bias)
 
-    def run(pixels: Tensor) -> Tensor:
-        wide = _through(pixels[..., inputs], matrix, bias).permute(0, 3, 1, 2)
-        return F.conv2d(wide, kernels, kernel_bias, padding=1, groups=len(kernels)).permute(0, 2, 3, 1)
 
-    return run
+def _joined(first: Layer, second: Layer) -> Layer:
+    """Both on the same pixels, the first one's channels first."""
+    biases = [layer.bias for layer in (first, second) if layer.bias is not None]
+    return Layer(
+        lambda pixels: torch.cat([first.before(pixels), second.before(pixels)], dim=-1),
+        torch.cat([first.kernels, second.kernels]),
+        torch.cat(biases) if biases else None,
+    )
+
+
+def _normalised(norm: ChannelNorm, layer: Layer) -> Layer:
+    return replace(layer, before=lambda pixels: layer.before(norm.normalised(pixels)))
 
 
 def _through(pixels: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """``(B, H, W, C)`` times ``(B, C, O)``, plus ``(B, 1, O)`` -> ``(B, H, W, O)``."""
+    if len(matrix) == 1:  # faster than a batch of one
+        return F.linear(pixels, matrix[0].T, None if bias is None else bias[0, 0])
     flat = pixels.flatten(1, 2)
     result = flat @ matrix if bias is None else torch.baddbmm(bias, flat, matrix)
     return result.unflatten(1, pixels.shape[1:3])
 
 
-def _added(x: Tensor, layer: Layer, load: int) -> Tensor:
+def _added(x: Tensor, layer: Layer) -> Tensor:
     """x + layer(x), ``(B, C, H, W)``; see :func:`_bands`."""
-    if torch.is_grad_enabled() or _rows(x, load) >= x.shape[2]:
+    if torch.is_grad_enabled():
         return x + layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     result, top = torch.empty_like(x), 0
-    for part in _bands(x, layer, load):
+    for part in _bands(x, layer):
         rows = slice(top, top + part.shape[1])
         torch.add(x[:, :, rows], part.permute(0, 3, 1, 2), out=result[:, :, rows])
         top += part.shape[1]
     return result
 
 
-def _bands(x: Tensor, layer: Layer, load: int) -> Iterator[Tensor]:
-    """``layer`` of ``(B, C, H, W)``, some rows at a time where no gradient is wanted: ``(B, rows, W, C')``.
-
-    Args:
-        load: features that the layer makes of each pixel.
-    """
-    pixels, height = x.permute(0, 2, 3, 1), x.shape[2]
-    rows = height if torch.is_grad_enabled() else _rows(x, load)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        start, end = max(top - 1, 0), min(bottom + 1, height)
-        part = layer(pixels[:, start:end])
-        yield part[:, top - start : part.shape[1] - (end - bottom)]
-
-
-def _rows(x: Tensor, load: int) -> int:
-    return max(_BAND // (load * x.shape[0] * x.shape[3]), _LEAST_ROWS)
+def _bands(x: Tensor, layer: Layer) -> Iterator[Tensor]:
+    """``layer`` of ``(B, C, H, W)``: ``(B, rows, W, C')``, some rows at a time where no gradient is wanted."""
+    pixels = x.permute(0, 2, 3, 1)
+    rows = max(_BAND // (len(layer.kernels) * x.shape[0] * x.shape[3]), _LEAST_ROWS)
+    if torch.is_grad_enabled() or rows >= x.shape[2]:
+        yield layer(pixels)
+    else:
+        yield from layer.bands(pixels, rows)
