@@ -142,7 +142,7 @@ def test_losses_and_their_weights(changed):
 def test_where_the_joint_phase_begins(change, steps, milestones, changed, tmp_path):
     found = recipes(changed(S2, **change), tmp_path)
     assert [recipe.run.steps for recipe in found] == steps
-    assert [recipe.schedule.milestones for recipe in found] == milestones
+    assert [recipe.schedule.model_dump()["milestones"] for recipe in found] == milestones
 
 
 def test_the_phases_may_have_rates_of_their_own(changed, tmp_path):
