@@ -191,3 +191,12 @@ def test_the_cache_goes_by_content(pair: RawPair, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="the cache cannot be written"):
         RawCache(tmp_path / "file" / "x").get(pair.low)
+
+
+def test_patches_of_a_sony_frame() -> None:
+    """Published: eight of 512 x 512 side by side in the centred 1024 x 2048 of 1424 x 2128, row by row."""
+    rows, columns = np.mgrid[0:1424, 0:2128].astype(np.float32)
+    patches = patches_of(np.stack([rows / 65535, columns / 65535]), 512)
+    corners = [np.rint(patch[:, 0, 0] * 65535).astype(int).tolist() for patch in patches]
+    assert corners == [[top, left] for top in (200, 712) for left in (40, 552, 1064, 1576)]
+    assert all(patch.shape == (2, 512, 512) for patch in patches)
