@@ -460,7 +460,7 @@ def test_attention_keeps_no_weights_of_all_positions() -> None:
     layer, x = Attention(32), torch.rand(1, 32, 32, 32)
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         layer(x)
-    assert max(event.cpu_memory_usage for event in profiled.events()) < 1024 * 1024 * 4 / 2
+    assert max(event.cpu_memory_usage for event in profiled.events() or ()) < 1024 * 1024 * 4 / 2
 
 
 def test_no_pixel_of_stage_1_sees_farther_than_declared() -> None:

@@ -37,7 +37,8 @@ def encode(stage1: Stage1, low: Tensor) -> Tensor:
 def decode(stage1: Stage1, latent: Tensor, low: Tensor) -> Tensor:
     """Latent ``(B, 3, h, w)``, with the skips of the picture ``(B, 3, 8h, 8w)`` -> ``(B, 3, 8h, 8w)``."""
     enhanced = torch.empty_like(low)
-    for part, around, inner in _windows(*latent.shape[2:], _SEEN_DECODING):
+    height, width = latent.shape[2:]
+    for part, around, inner in _windows(height, width, _SEEN_DECODING):
         _, skips = stage1.encode(low[_at(_in_pixels(around))])
         decoded = stage1.decode(latent[_at(around)], skips)
         enhanced[_at(_in_pixels(part))] = decoded[_at(_in_pixels(inner))]
