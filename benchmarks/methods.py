@@ -107,7 +107,13 @@ def build(name: str, height: int, width: int) -> tuple[Any, Any]:
     channels = {"srgb": 3, "raw": 4}[network.properties.domain]
     multiple, minimum = network.properties.size_multiple, network.properties.minimum_size
     height, width = (-(-max(side, minimum) // multiple) * multiple for side in (height, width))
-    return network, 0.3 * torch.rand(1, channels, height, width)
+    low = 0.3 * torch.rand(1, channels, height, width)
+    if model == "uptflow":  # a flow refuses to decode before a first batch has initialised it
+        small = low[:, :, :64, :64]
+        with torch.no_grad():
+            network.train().encode(3 * small, network.conditions(small))
+        network.eval()
+    return network, low
 
 
 def everything() -> list[str]:

@@ -135,3 +135,13 @@ def test_the_low_gets_the_size_of_the_target() -> None:
     low, target = np.zeros((300, 2100, 3), np.float32), np.zeros((280, 2100, 3), np.float32)
     prepared = get_protocol("retidiff_backlit").prepare(low, target)
     assert [picture.shape for picture in prepared] == [(273, 2048, 3)] * 2
+
+
+def test_truncating_cuts_off_what_is_beyond_a_level() -> None:
+    protocol = get_protocol("uptflow_test_script")
+    low = np.full((9, 7, 3), 0.5, np.float32)
+    out = np.array([-0.2, 0.999, 1.3], np.float32).reshape(1, 3, 1, 1) * np.ones((1, 1, 16, 8), np.float32)
+    enhanced = protocol.restore(lambda batch: out, low, 8)
+    assert enhanced.shape == low.shape
+    assert (np.rint(enhanced[4, 3] * 255)).tolist() == [0, 254, 255]  # rounding would give 255
+    assert metrics.psnr_rgb_uint8(enhanced, enhanced) == float("inf")

@@ -111,7 +111,7 @@ class UPTFlow(nn.Module):
             options=(TEMPERATURE, SEED, SAMPLES),
             noise_scale=STRIDE,
             no_onnx="its latent may be drawn at random",
-            bytes_per_pixel=100 * config.dim,
+            bytes_per_pixel=130 * config.dim,
         )
         self.RRDB = Encoder(
             config.dim,
