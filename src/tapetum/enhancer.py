@@ -278,7 +278,10 @@ class Enhancer:
 
     def _noise_bytes_per_pixel(self) -> int:
         scale = self.engine.properties.noise_scale
-        return -(-4 * self.engine.noise_channels(self._network_options()) // scale**2) if scale else 0
+        if scale is None:
+            return 0
+        channels = self.engine.noise_channels(self._network_options())
+        return -(-4 * channels // scale**2) if scale else 0
 
     def _context(self, pixels: np.ndarray, grid: Grid, sample: int) -> np.ndarray | None:
         """What the network must know of the whole picture, to be shown a part of it."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tapetum import Enhancer
 from tapetum.errors import InputError, UsageError, WeightsError
+from tapetum.imaging import Picture, read_picture, write_picture
 from tapetum.methods.blocks.attention import AttentionMatrices
 from tapetum.methods.registry import create_model, make_config
 from tapetum.methods.retidiff import (
@@ -446,6 +447,24 @@ def test_joining_what_published_files_keep_apart(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=says):
             complete(network, paths)
+
+
+def test_on_the_command_line(tapetum: Callable[..., Any], tmp_path: Path) -> None:
+    """A published pair of files becomes one, and that enhances; without the other file, one line says what to do."""
+    low_file, _ = decomposition_files(tmp_path)
+    torch.save({"params_ema": published(seeded(RetiDiff, SMALL))}, tmp_path / "s2.pth")
+    write_picture(Picture(np.full((9, 13, 3), 40, np.uint8)), tmp_path / "night.png")
+    assert tapetum("weights", "import", tmp_path / "s2.pth", "--with", low_file).code == 0
+    enhance = ["enhance", tmp_path / "night.png", "--model", "retidiff", "--device", "cpu", "-o", tmp_path / "out.png"]
+    alone = tapetum(*enhance, "--weights", tmp_path / "s2.pth")
+    assert alone.code == 2
+    assert len(alone.errors) == 1
+    assert "join both by `tapetum weights import FILE --with DECOMPOSITION`" in alone.errors[0]
+    whole = ["--weights", tmp_path / "s2.safetensors"]
+    assert "task must be low-light, underwater or backlit" in tapetum(*enhance, *whole, "--task", "fog").errors[0]
+    done = tapetum(*enhance, *whole, "--task", "backlit", "--seed", "3", "--steps", "2")
+    assert done.code == 0, done.err
+    assert read_picture(tmp_path / "out.png").pixels.shape == (9, 13, 3)
 
 
 def test_joining_is_for_those_that_need_it(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ class Block(nn.Module):
         return _added(x, _normalised(self.norm2, self.ffn.layer(z, self.norm2)))
 
 
-class Blocks(nn.Sequential):
+class Blocks(nn.ModuleList):
     """Blocks one after the other, with the same prior."""
 
     def forward(self, x: Tensor, z: Tensor, matrices: AttentionMatrices) -> Tensor:

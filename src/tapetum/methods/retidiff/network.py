@@ -158,7 +158,7 @@ class RetiDiff(nn.Module):
 
     def sampled(self, low: Tensor, maps: Tensor, noise: Tensor | None = None, steps: int | None = None) -> Priors:
         """The priors of pictures ``(B, 3, H, W)`` with their [R, L] ``(B, 4, H, W)``. Else as ``forward``."""
-        shape = (len(low), self.noise_channels())
+        shape = (len(low), 2 * self.config.prior)
         if noise is None:
             noise = PositionNoise(0).normal((shape[1], 1, 1)).view(1, -1)
         check_noise(noise, shape)
@@ -181,7 +181,14 @@ class RetiDiff(nn.Module):
         return self.G.with_auxiliary(low, *priors)
 
     def noise_channels(self, *, steps: int | None = None, task: str | None = None) -> int:
-        """Of the noise that ``forward`` wants, whatever the options. Raises UsageError for steps that there are not."""
+        """Of the noise that ``forward`` wants, whatever the options.
+
+        Raises:
+            UsageError: steps that there are not. WeightsError: there is no decomposition network: said here, it is said
+            before any picture is read.
+        """
+        if not self.config.decomposition:
+            raise WeightsError(NO_DECOMPOSITION)
         visited(self.config.timesteps, self.config.timesteps if steps is None else steps)
         return 2 * self.config.prior
 

@@ -40,7 +40,7 @@ class RGformer(nn.Module):
         def blocks(level: int, channels: int, count: int | None = None) -> Blocks:
             count, kind = (counts[level], CrossAttention) if count is None else (count, SelfAttention)
             shape = config.ffn_expansion_factor, config.bias, config.LayerNorm_type, config.prior
-            return Blocks(*(Block(kind, channels, heads[level], *shape) for _ in range(count)))
+            return Blocks(Block(kind, channels, heads[level], *shape) for _ in range(count))
 
         if auxiliary:
             self.decom = AuxiliaryDecoder(d)
