@@ -8,6 +8,7 @@ import math
 import os
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,7 @@ from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.moments import Moments
 from tapetum.imaging.resize import shrink
 from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
-from tapetum.methods.contract import OF_THE_ENHANCER, choose
+from tapetum.methods.contract import OF_THE_ENHANCER, Place, choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,8 @@ class Enhancer:
 
     Args:
         model: a bundled model ("default"), a method ("retinexformer", with ``weights``), a network of the contract
-            (``create_model``'s result), or the path of an ``.onnx`` file that ``tapetum export`` wrote.
+            (``create_model``'s result), a classical method ("clahe"), or the path of an ``.onnx`` file that
+            ``tapetum export`` wrote.
         device: "auto", "cpu", "cuda", "cuda:1", "mps". With "auto" a bundled model runs in ONNX Runtime on the
             processor, and a method in PyTorch on the best device there is.
         weights: a file of weights for a method or a bundled model's design (safetensors, or a published ``.pth``).
@@ -236,7 +238,9 @@ class Enhancer:
                 if on_step is not None:
                     on_step(before * steps + step, runs * steps)
 
-            enhanced = self.engine.run(low, context, self._extras(sample, top, left, low, tell))[0]
+            extras = self._extras(sample, top, left, low, tell)
+            extras = replace(extras, place=Place(top, left, *pixels.shape[:2]))
+            enhanced = self.engine.run(low, context, extras)[0]
             if not self.engine.properties.iterative:
                 tell(1, 1)
             return enhanced
@@ -287,6 +291,8 @@ class Enhancer:
         """What the network must know of the whole picture, to be shown a part of it."""
         properties = self.engine.properties
         size = properties.thumbnail_size
+        if properties.context == "pixels":
+            return self.engine.analyse(pixels)
         if properties.context == "thumbnail":
             return _to_float(_shrink(pixels, size, size))
         if properties.context == "statistics" and not grid.whole:
@@ -341,9 +347,11 @@ def make_engine(
     torch_options: dict[str, bool],
 ) -> Engine:
     """The engine for a model; arguments as :class:`Enhancer`'s."""
-    from tapetum.methods.registry import HOMES, list_models
+    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
     from tapetum.weights.registry import NAMED_WEIGHTS
 
+    if isinstance(model, str | Path) and str(model) in CLASSICAL_METHODS:
+        return _classical(str(model), device, weights, engine, torch_options)
     if engine not in ("auto", "onnx", "torch"):
         raise UsageError(f"engine must be auto, onnx or torch, got {engine!r}")
     options_given = [name for name, value in torch_options.items() if value]
@@ -382,6 +390,20 @@ def make_engine(
     from tapetum.engines.torch import TorchEngine
 
     return TorchEngine(network, device, **torch_options)
+
+
+def _classical(
+    name: str, device: str, weights: str | Path | None, engine: str, torch_options: dict[str, bool]
+) -> Engine:
+    given = [option for option, value in {"weights": weights, **torch_options}.items() if value]
+    if given:
+        raise UsageError(f"{name} is no network: it takes no {given[0]}")
+    if engine not in ("auto", "numpy"):
+        raise UsageError(f"{name} is no network: it runs in the numpy engine, not in {engine!r}")
+    from tapetum.engines.numpy import NumpyEngine
+    from tapetum.methods.classical import METHODS
+
+    return NumpyEngine(METHODS[name], device)
 
 
 def _load_network(name: str, weights: str | Path | None) -> nn.Module:

@@ -21,7 +21,7 @@ def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Say what this one leaves to its user.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the models: bundled weights, and the methods to train or to load weights into."""
+    """List the models: bundled weights, methods to train or to load weights into, and some that need neither."""
     rows = list_rows(name)
     if as_json:
         print_json({"models": rows})
@@ -39,11 +39,11 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
     Raises:
         UsageError: no such name.
     """
-    from tapetum.methods.registry import HOMES
+    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
     from tapetum.weights.registry import NAMED_WEIGHTS
 
-    if only is not None and only not in (*NAMED_WEIGHTS, *HOMES):
-        raise UsageError(f"unknown model {only!r}: choose from {', '.join((*NAMED_WEIGHTS, *HOMES))}")
+    if only is not None and only not in list_models():
+        raise UsageError(f"unknown model {only!r}: choose from {', '.join(list_models())}")
     bundled = [
         {
             "name": entry.name,
@@ -70,7 +70,12 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
                     "options": network and options_of(network),
                 }
             )
-    return bundled + methods
+    classical = [
+        {"name": name, "method": "classical", "parameters": 0, "licence": None, "weights": None, "options": []}
+        for name in CLASSICAL_METHODS
+        if only in (None, name)
+    ]
+    return bundled + methods + classical
 
 
 def count_stored(path: Path) -> int:
@@ -105,7 +110,8 @@ def show(rows: list[dict[str, Any]]) -> None:
     table.columns[5].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
-        weights = row["weights"] or "none bundled: train it, or give --weights"
+        missing = "none needed" if row["method"] == "classical" else "none bundled: train it, or give --weights"
+        weights = row["weights"] or missing
         options = ", ".join(option["name"] for option in row["options"] or ()) or "-"
         table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", options, weights)
     print_table(table)

@@ -25,7 +25,7 @@ from tapetum.engines.onnx import OnnxEngine
 from tapetum.engines.torch import TorchEngine
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
-from tapetum.methods.registry import HOMES, create_model, list_models
+from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, create_model, list_models
 from tapetum.weights.loading import describe, load_model, read_weights
 from tapetum.weights.registry import NAMED_WEIGHTS
 
@@ -113,6 +113,8 @@ def _load(model: str | nn.Module, weights: str | Path | None) -> tuple[nn.Module
             raise UsageError("a network that is given as a module has its weights already")
         return model, {}
     entry = NAMED_WEIGHTS.get(model)
+    if model in CLASSICAL_METHODS:
+        raise UsageError(f"{model} is no network: it has no ONNX form")
     if entry is None and model not in HOMES:
         raise UsageError(f"unknown model {model!r}: choose from {', '.join(list_models())}")
     if entry is not None and weights is None:

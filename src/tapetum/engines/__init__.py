@@ -1,4 +1,6 @@
-"""How a network is run: one small interface, NumPy arrays cross it. ``onnx`` needs no torch; ``torch`` runs modules."""
+"""How a method is run: one small interface, NumPy arrays cross it. ``onnx`` needs no torch; ``torch`` runs modules;
+``numpy`` runs classical methods, which have no network.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tapetum.methods.contract import OnStep, Properties
+from tapetum.methods.contract import OnStep, Place, Properties
 
 
 class OutOfMemory(Exception):
@@ -23,11 +25,13 @@ class Extras:
         options: those that the network takes, by name. An absent one has its default.
         noise: ``(N, channels, H / noise_scale, W / noise_scale)`` float32, or ``(N, channels)``.
         on_step: told of each step, where the network works in steps.
+        place: of ``low`` in the whole picture; None: it is the whole.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     noise: np.ndarray | None = None
     on_step: OnStep | None = None
+    place: Place | None = None
 
 
 class Engine(Protocol):
@@ -48,8 +52,8 @@ class Engine(Protocol):
         """``(N, C, H, W)`` float32 to the same size, not clamped.
 
         Args:
-            context: the thumbnail ``(N, C, T, T)`` or the statistics ``(N, K)`` of the whole picture, as
-                ``properties.context`` says. None: ``low`` is the whole picture.
+            context: the thumbnail ``(N, C, T, T)``, the statistics ``(N, K)`` or the analysis of the whole picture,
+                as ``properties.context`` says. None: ``low`` is the whole picture.
             extras: None: the defaults of its options, and noise of its own.
 
         Raises:
@@ -62,6 +66,12 @@ class Engine(Protocol):
 
         Raises:
             OutOfMemory: ``low`` is too large for the device.
+        """
+        ...
+
+    def analyse(self, pixels: np.ndarray) -> np.ndarray:
+        """What must be known of a picture ``(H, W, 1 or 3)``, uint8, uint16 or float32 in 0..1; only for
+        ``context == "pixels"``.
         """
         ...
 

@@ -56,6 +56,10 @@ class OnnxEngine:
         """See :class:`tapetum.engines.Engine`."""
         return self._call("statistics_out", {"low": low} | self._statistics(None))
 
+    def analyse(self, pixels: np.ndarray) -> np.ndarray:
+        """See :class:`tapetum.engines.Engine`: networks are given other contexts."""
+        raise NotImplementedError
+
     def noise_channels(self, options: Mapping[str, Any]) -> int:
         """See :class:`tapetum.engines.Engine`."""
         return 0

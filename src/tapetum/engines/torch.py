@@ -60,6 +60,10 @@ class TorchEngine:
         """See :class:`tapetum.engines.Engine`."""
         return self._call(cast("Any", self._network).measure, low, None, extras)
 
+    def analyse(self, pixels: np.ndarray) -> np.ndarray:
+        """See :class:`tapetum.engines.Engine`: networks are given other contexts."""
+        raise NotImplementedError
+
     def noise_channels(self, options: Mapping[str, Any]) -> int:
         """See :class:`tapetum.engines.Engine`."""
         return cast("Any", self._network).noise_channels(**options)

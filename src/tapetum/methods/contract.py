@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tapetum.errors import UsageError
 
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[int, int], None]
 """``(step, steps)``: called after each step of a loop, with its number, counted from 1, and how many there are."""
+
+
+class Place(NamedTuple):
+    """Where a part of a picture lies: its first row and column, and the whole picture's height and width."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,8 @@ class Properties:
             "statistics": a vector ``(N, K)`` that the network's ``measure`` takes from the whole picture, shrunk so
             that its longer side is at most ``thumbnail_size``. "picture": all of it. Nothing stands in for
             the rest then, ``forward`` has no second argument, and a tile is only near: the method's card says how near.
+            "pixels": an array that the engine's ``analyse`` takes from all pixels as they are (methods without a
+            network); a tile is told its place, and is what it is in the whole.
         exact_tiles: False where a tile is only near, although it is given its context: the card says how near.
         thumbnail_size: T above.
         options: what its user may choose.
@@ -132,7 +143,7 @@ class Properties:
     size_multiple: int = 1
     minimum_size: int = 1
     receptive_field: int = 0
-    context: Literal["none", "thumbnail", "statistics", "picture"] = "none"
+    context: Literal["none", "thumbnail", "statistics", "picture", "pixels"] = "none"
     exact_tiles: bool = True
     thumbnail_size: int = 0
     options: tuple[Option, ...] = ()

@@ -32,18 +32,20 @@ HOMES = {
 }
 RAW_METHODS = ("exposurediffusion",)
 """Those whose pictures are packed mosaics (``Properties.domain``), known without importing any."""
+CLASSICAL_METHODS = ("gamma", "histeq", "clahe", "lime")
+"""Those without a network and weights (:mod:`tapetum.methods.classical`), known without importing any."""
 
 
 def list_methods() -> list[str]:
-    """Names of the methods, without importing any."""
+    """Names of the methods that are networks, without importing any."""
     return list(HOMES)
 
 
 def list_models() -> list[str]:
-    """Names that :func:`create_model` and ``Enhancer`` take: the bundled weights first, then the methods."""
+    """Names that ``Enhancer`` takes: the bundled weights, the methods, then those without a network."""
     from tapetum.weights.registry import NAMED_WEIGHTS
 
-    return [*NAMED_WEIGHTS, *HOMES]
+    return [*NAMED_WEIGHTS, *HOMES, *CLASSICAL_METHODS]
 
 
 def get_method(name: str) -> Method:
@@ -112,6 +114,8 @@ def create_model(name: str, config: Any = None, weights: str | Path | None = Non
     if name in NAMED_WEIGHTS and weights is None:
         entry = NAMED_WEIGHTS[name]
         name, weights = entry.method, entry.path
+    elif name in CLASSICAL_METHODS:
+        raise UsageError(f"{name} is no network: use it through Enhancer({name!r})")
     elif name not in HOMES:
         raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}")
     method = get_method(name)
