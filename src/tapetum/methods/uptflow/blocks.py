@@ -33,9 +33,9 @@ class Pointwise(nn.Conv2d):
     def __init__(self, channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(channels, out_channels, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, C', H, W)``."""
-        return pointwise(x, self.weight, self.bias)
+        return pointwise(input, self.weight, self.bias)
 
 
 class GlobalBlock(nn.Module):
@@ -249,12 +249,12 @@ class ChannelGate(nn.Module):
 class DropPath(nn.Dropout):
     """Leaves out whole samples of a branch while training; the others are scaled up for it."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """``(B, ...) -> (B, ...)``."""
         if not self.training:
-            return x
-        kept = torch.rand((len(x),) + (1,) * (x.ndim - 1), device=x.device) >= self.p
-        return x * kept.to(x.dtype) / (1 - self.p)
+            return input
+        kept = torch.rand((len(input),) + (1,) * (input.ndim - 1), device=input.device) >= self.p
+        return input * kept.to(input.dtype) / (1 - self.p)
 
 
 class Halve(nn.Module):

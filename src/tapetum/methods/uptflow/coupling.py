@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,7 @@ class CrossCoupling(nn.Module):
 
     def __init__(self, channels: int, condition_channels: int, hidden: int) -> None:
         super().__init__()
-        self.half = channels // 2
-        joined = self.half + condition_channels
+        joined = channels // 2 + condition_channels
         self.fAffine_1 = CouplingNetwork(joined, channels, hidden)
         self.fAffine_2 = CouplingNetwork(joined, channels, hidden)
         self.fFeatures_1 = CouplingNetwork(condition_channels, 2 * channels, hidden)
@@ -117,16 +116,16 @@ class NormedConv(nn.Conv2d):
         self.actnorm = ActNorm(out_channels)
         nn.init.normal_(self.weight, std=_SPREAD)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """``(B, C, h, w) -> (B, out_channels, h, w)``."""
         norm = self.actnorm
         if self.training and not norm.begun:
-            norm.begin(super().forward(x))
+            norm.begin(super().forward(input))
         gain = norm.logs.exp().flatten()
         weight, bias = self.weight * gain[:, None, None, None], norm.bias.flatten() * gain
         if weight.shape[2] == 1:
-            return pointwise(x, weight, bias)
-        return F.conv2d(x, weight, bias, padding=self.padding)
+            return pointwise(input, weight, bias)
+        return F.conv2d(input, weight, bias, padding=self.padding)
 
 
 class AttentionGates(nn.Module):
@@ -148,8 +147,8 @@ class AttentionGates(nn.Module):
         gate = whole.take(x.shape[1:2], lambda: self._channel_gate(x))
         gated = x * gate[:, :, None, None].to(x.dtype)
         extent = torch.cat([gated.amax(dim=1, keepdim=True), gated.mean(dim=1, keepdim=True)], dim=1)
-        return torch.addcmul(x, gated, self.SpatialGate.spatial.conv(extent).sigmoid().to(x.dtype))
+        return torch.addcmul(x, gated, cast("Any", self.SpatialGate).spatial.conv(extent).sigmoid().to(x.dtype))
 
     def _channel_gate(self, x: Tensor) -> Tensor:
-        mlp = self.ChannelGate.mlp
+        mlp = cast("nn.Sequential", self.ChannelGate.mlp)
         return (mlp(x.mean(dim=(2, 3))) + mlp(x.amax(dim=(2, 3)))).sigmoid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class Encoder(nn.Module):
         """
         whole = whole or WholePicture()
         low = low.contiguous(memory_format=torch.channels_last)  # blocks normalise and cut windows in this order
-        embedded = self.patch_embed.proj(low)
+        embedded = cast("nn.Conv2d", self.patch_embed.proj)(low)
         guide1 = balanced_points(low).to(embedded.dtype).expand(-1, embedded.shape[1], -1, -1)
         skip1 = _run(self.encoder_level1, embedded, whole)
         level1 = skip1 + self.encoderlayer_1(embedded, guide1, whole)

@@ -181,11 +181,15 @@ class ScaledConv(nn.Conv2d):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(cast("Tensor", self.bias))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """``(B, C, h, w) -> (B, out_channels, h, w)``. (The factor is given to the weights, which are smaller.)"""
         gain = (LOGS_FACTOR * self.logs).exp()
         weight, bias = self.weight * gain[..., None], cast("Tensor", self.bias) * gain[:, 0, 0]
-        return pointwise(x, weight, bias) if weight.shape[2] == 1 else F.conv2d(x, weight, bias, padding=self.padding)
+        return (
+            pointwise(input, weight, bias)
+            if weight.shape[2] == 1
+            else F.conv2d(input, weight, bias, padding=self.padding)
+        )
 
 
 class Split(nn.Module):

@@ -111,7 +111,7 @@ class UPTFlow(nn.Module):
             options=(TEMPERATURE, SEED, SAMPLES),
             noise_scale=STRIDE,
             no_onnx="its latent may be drawn at random",
-            bytes_per_pixel=130 * config.dim,
+            bytes_per_pixel=140 * config.dim,  # measured: 6.1 kB for 48, 1.64 kB for 12
         )
         self.RRDB = Encoder(
             config.dim,

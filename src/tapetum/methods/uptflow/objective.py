@@ -198,8 +198,8 @@ def limit_log_scales(flow: UPTFlow, limit: float) -> None:
     norms = [norm.logs for norm in _norms(flow)]
     gains = [p for name, p in flow.named_parameters() if name.endswith(".model.5.logs")]
     for group, bound in ((norms, limit), (gains, limit / 3)):
-        torch._foreach_clamp_min_(group, -bound)
-        torch._foreach_clamp_max_(group, bound)
+        for values in group:
+            values.clamp_(-bound, bound)
 
 
 def _norms(flow: UPTFlow) -> list[ActNorm]:
