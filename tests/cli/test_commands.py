@@ -31,6 +31,9 @@ def test_models_lists_every_name(tapetum):
     assert list(rows) == package.list_models()
     pytest.importorskip("torch")
     for name, row in rows.items():
+        if row["method"] == "classical":
+            assert row["parameters"] == 0
+            continue
         network = package.create_model(name)
         assert row["parameters"] == sum(parameter.numel() for parameter in network.parameters()), name
     text = tapetum("models").out
