@@ -78,9 +78,9 @@ class Protocol:
             step, width_multiple = split_columns(step), 2 * size_multiple
         batch = np.ascontiguousarray(low.transpose(2, 0, 1)[None], np.float32)
         out = step(pad_bottom_right(batch, size_multiple, width_multiple))[0, :, :height, :width]
-        enhanced = np.clip(np.ascontiguousarray(out.transpose(1, 2, 0)), 0, 1)
+        enhanced: NDArray[np.float32] = np.clip(np.ascontiguousarray(out.transpose(1, 2, 0)), 0, 1)
         if self.truncates:
-            enhanced = np.floor(enhanced * np.float32(255)) / np.float32(255)
+            enhanced = (np.floor(enhanced * 255) / 255).astype(np.float32, copy=False)
         if self.gt_mean is None:
             return enhanced
         if target is None:

@@ -76,7 +76,8 @@ def _mixed(
 ) -> NDArray[np.float32]:
     behind = np.minimum(before + 1, plane.shape[axis] - 1)
     share = share[:, None] if axis == 0 else share
-    return plane.take(before, axis) * (1 - share) + plane.take(behind, axis) * share
+    first, second = plane.take(before, axis), plane.take(behind, axis)
+    return (first + (second - first) * share).astype(np.float32, copy=False)
 
 
 LIME = Classical("lime", "LIME (IEEE TIP 2017), without its denoising", apply, analyse, 24)
