@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 import tapetum
 from tapetum import Enhancer
+from tapetum.budget import parse_memory
 from tapetum.engines import Extras, OutOfMemory
-from tapetum.enhancer import parse_memory
 from tapetum.errors import InputError, TapetumError, TapetumWarning, UsageError
 from tapetum.imaging import Picture, read_picture, srgb_to_linear, write_picture
 from tapetum.methods.contract import Properties

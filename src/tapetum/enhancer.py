@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import os
-import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tapetum.engines import Engine, Extras, OutOfMemory
-from tapetum.errors import InputError, TapetumWarning, UsageError
+from tapetum.budget import SMALLEST_TILE, Budget, megabytes
+from tapetum.engines import Engine, Extras
+from tapetum.errors import TapetumWarning, UsageError
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.moments import Moments
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEMORY_SHARE = 0.25  # of what is free, by default
-SMALLEST_TILE = 128  # pixels to a side; below that, memory is not the problem any more
 # Larger tiles are no faster, and tiles of a network that sees the rest through a thumbnail, or sees only its
 # neighbourhood, give what the whole picture gives. Not so with statistics, or where a network ought to see all of the
 # picture: there, whole is best wherever it fits.
@@ -42,7 +40,6 @@ _FLOATS_PER_PIXEL = 8  # of a tile beside the engine's own: in, out, and copies 
 _BLOCK = (32, 512)  # rows and columns that are blended, rounded and stored at once: little memory, and in the cache
 _BLOCK_FLOATS = 3 * 14  # per pixel of a block, at most (strength)
 _LUMA = (0.299, 0.587, 0.114)
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 class Enhancer:
@@ -96,11 +93,7 @@ class Enhancer:
     ) -> None:
         if not 0 <= strength <= 1:
             raise UsageError(f"strength must be from 0 to 1, got {strength}")
-        if tile is not None and tile < 1:
-            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile}")
-        self._memory = None if memory is None else parse_memory(memory)
-        self._tile = tile
-        self._limit = math.inf  # pixels of a tile; lowered when memory has run out
+        self._budget = Budget(memory, tile)
         self.strength = float(strength)
         torch_options = {"bfloat16": bfloat16, "channels_last": channels_last, "compile": compile}
         self.engine: Engine = make_engine(model, device, weights, engine, torch_options)
@@ -178,33 +171,19 @@ class Enhancer:
         """``(H, W, 1)`` or ``(H, W, 3)``, uint8, uint16 or float32 in 0..1 -> the same."""
         if self.strength == 0:
             return pixels.copy()
-        while True:
-            grid = self._plan(*pixels.shape[:2])
-            try:
-                return self._run(pixels, grid, sample, on_step)
-            except (OutOfMemory, MemoryError) as error:
-                tile = grid.tile_height * grid.tile_width
-                if tile <= SMALLEST_TILE**2:
-                    raise InputError(
-                        f"not enough memory on {self.engine.name}, not even for tiles of "
-                        f"{grid.tile_height}x{grid.tile_width} pixels ({error}): close other programs, or choose a "
-                        "smaller model"
-                    ) from None
-                self._limit = max(tile / 4, SMALLEST_TILE**2)
-                side = math.isqrt(int(self._limit))
-                log.warning("out of memory on %s: going on with tiles of %dx%d", self.engine.name, side, side)
+        return self._budget.run(
+            self.engine,
+            lambda: self._plan(*pixels.shape[:2]),
+            lambda grid: self._run(pixels, grid, sample, on_step),
+        )
 
     def _plan(self, height: int, width: int) -> Grid:
         """The largest tiles that the budget allows."""
         properties = self.engine.properties
-        budget = self._memory
-        if budget is None:
-            budget = MEMORY_SHARE * self.engine.free_memory()
-        limit = self._limit
+        budget = self._budget.bytes(self.engine)
+        limit = self._budget.pixels
         if properties.context not in ("statistics", "picture"):
             limit = min(limit, LARGEST_TILE)
-        if self._tile is not None:
-            limit = min(limit, self._tile**2)
         smallest = min(limit, SMALLEST_TILE**2)
         limit = min(limit, max(smallest, height * width * 4))  # a finite start
         while True:
@@ -220,9 +199,9 @@ class Enhancer:
             if needed <= budget:
                 return grid
             if limit <= smallest:
-                if self._memory is not None:
-                    told = f"{_megabytes(budget)} of memory are too little: the smallest tiles need"
-                    warnings.warn(f"{told} {_megabytes(needed)}", TapetumWarning, stacklevel=2)
+                if self._budget.memory is not None:
+                    told = f"{megabytes(budget)} of memory are too little: the smallest tiles need"
+                    warnings.warn(f"{told} {megabytes(needed)}", TapetumWarning, stacklevel=2)
                 return grid
             limit = max(limit * 0.8, smallest)
 
@@ -421,24 +400,6 @@ def _load_network(name: str, weights: str | Path | None) -> nn.Module:
         )
     path = weights if weights is not None else entry.verified_path() if entry else ""
     return load_model(path, method=entry.method if entry else name)
-
-
-def parse_memory(memory: int | float | str) -> int:
-    """Bytes from a number or a text such as "800MB", "1.5 GB", "2GiB". Raises UsageError."""
-    text = str(memory).strip()
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][0-9]+)?)\s*([A-Za-z]*)", text)
-    unit = match.group(2).upper() if match else None
-    if match is None or unit is None or (unit and (unit if unit.endswith("B") else unit + "B") not in _UNITS):
-        raise UsageError(f"memory must be bytes or a size such as 800MB or 1.5GB, got {text!r}")
-    unit = unit if unit.endswith("B") or not unit else unit + "B"
-    value = float(match.group(1)) * _UNITS[unit]
-    if not 1 <= value < math.inf:
-        raise UsageError(f"memory must be at least one byte, and finite, got {text!r}")
-    return int(value)
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _working_memory(grid: Grid, properties: Properties, noise_bytes: int) -> int:

@@ -6,28 +6,23 @@ drawn for it, belong to the whole picture, so that draws do not depend on the ti
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapetum.budget import SMALLEST_TILE, Budget
 from tapetum.data.raw_noise.scale import gain_for
-from tapetum.engines import OutOfMemory
-from tapetum.enhancer import MEMORY_SHARE, SMALLEST_TILE, parse_memory
 from tapetum.errors import InputError, UsageError, require
 from tapetum.imaging.tiles import Grid, cut, pieces, plan
 from tapetum.methods.contract import choose
-from tapetum.methods.registry import RAW_METHODS, get_method
+from tapetum.methods.registry import RAW_METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tapetum.imaging.raw import RawPicture
-
-log = logging.getLogger(__name__)
 
 LARGEST_BUDGET = 1.8e9  # bytes of a processor's memory, unless told otherwise: 24 megapixels then need less than 3 GB
 LARGEST_TILE = 640 * 640  # packed pixels, where a tile is exact: larger ones are no faster
@@ -67,8 +62,7 @@ class RawEnhancer:
         compile: bool = False,
         **options: Any,
     ) -> None:
-        if tile is not None and tile < 1:
-            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile}")
+        self._budget = Budget(memory, tile, "packed pixels")
         require("torch", "torch", f"the model {model}" if isinstance(model, str) else "a network")
         from tapetum.engines.torch import TorchEngine
         from tapetum.methods.exposurediffusion.network import Backbone, OneCall
@@ -78,9 +72,6 @@ class RawEnhancer:
             raise UsageError(f"{type(network).__name__} is no network of a RAW method")
         self.options = choose(network.properties.options, options, "exposurediffusion")
         self._config = network.config
-        self._memory = None if memory is None else parse_memory(memory)
-        self._tile = tile
-        self._limit = math.inf  # packed pixels of a tile; lowered when memory has run out
         self.engine = TorchEngine(
             OneCall(network), device, bfloat16=bfloat16, channels_last=channels_last, compile=compile
         )
@@ -152,33 +143,20 @@ class RawEnhancer:
 
     def _predict(self, network_input: np.ndarray) -> np.ndarray:
         """One call on a whole picture, ``(C, h, w) -> (4, h, w)``."""
-        while True:
-            grid = self._plan(*network_input.shape[1:])
-            try:
-                return self._run(network_input, grid)
-            except (OutOfMemory, MemoryError) as error:
-                tile = grid.tile_height * grid.tile_width
-                if tile <= SMALLEST_TILE**2:
-                    raise InputError(
-                        f"not enough memory on {self.engine.name}, not even for tiles of {grid.tile_height}x"
-                        f"{grid.tile_width} packed pixels ({error}): close other programs, or choose a smaller model"
-                    ) from None
-                self._limit = max(tile / 4, SMALLEST_TILE**2)
-                side = math.isqrt(int(self._limit))
-                log.warning("out of memory on %s: going on with tiles of %dx%d", self.engine.name, side, side)
+        return self._budget.run(
+            self.engine,
+            lambda: self._plan(*network_input.shape[1:]),
+            lambda grid: self._run(network_input, grid),
+        )
 
     def _plan(self, height: int, width: int) -> Grid:
         properties = self.engine.properties
-        budget = self._memory
-        if budget is None:
-            budget = MEMORY_SHARE * self.engine.free_memory()
-            if self.engine.name == "torch:cpu":
-                budget = min(budget, LARGEST_BUDGET)
-        limit = min(self._limit, max(budget / properties.bytes_per_pixel, SMALLEST_TILE**2))
+        budget = self._budget.bytes(self.engine)
+        if self._budget.memory is None and self.engine.name == "torch:cpu":
+            budget = min(budget, LARGEST_BUDGET)
+        limit = min(self._budget.pixels, max(budget / properties.bytes_per_pixel, SMALLEST_TILE**2))
         if properties.context != "picture":  # there, whole is best wherever it fits
             limit = min(limit, LARGEST_TILE)
-        if self._tile is not None:
-            limit = min(limit, self._tile**2)
         return plan(
             height,
             width,
@@ -232,7 +210,6 @@ def _load(model: str, weights: str | Path | None) -> nn.Module:
 
     if model not in RAW_METHODS:
         raise UsageError(f"{model!r} is no RAW method: choose from {', '.join(RAW_METHODS)}")
-    get_method(model)
     if weights is None:
         raise UsageError(f"{model} is a method without bundled weights: give a file of weights (--weights FILE)")
     return load_model(weights, method=model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -83,10 +82,12 @@ def test_enhancing_loads_no_torch(model, tmp_path, dark):
 
 
 def test_help_answers_soon():
-    """Well under half a second; the best of five, since other processes share the machine."""
+    """Well under half a second of a processor's time; of the best of five."""
+    resource = pytest.importorskip("resource")  # POSIX
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "tapetum", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.5, times

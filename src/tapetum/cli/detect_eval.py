@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, named
+from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
+from tapetum.cli.measuring import check_folders, check_one_model, named, tell
 from tapetum.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ def detect_eval(
             save_examples(pictures, found, results[0], result, pair, examples, LEAST)
         say(f"written: {printable(pictures)}")
     content = as_dict(found, finder, results)
-    if json == Path("-"):
-        print_json(content)
-    else:
+
+    def shown() -> None:
         show(results)
         height, width = finder.size
         say(f"{len(found.pictures)} pictures ({found.split}), layout {finder.layout}, input {width}x{height}")
-    write(content, rows(results), csv, json)
+
+    tell(content, shown, partial(write_csv, rows(results)), csv, json)
     raise typer.Exit(DONE)
 
 
@@ -143,17 +143,12 @@ def percent(score: Score, measure: str) -> str:
     return f"{100 * value:.1f}" if value == value else "-"
 
 
-def write(content: object, lines: Sequence[Sequence[str]], csv: Path | None, json: Path | None) -> None:
+def write_csv(lines: Sequence[Sequence[str]], path: Path) -> None:
     from csv import writer
     from io import StringIO
 
-    from tapetum.evaluation.report import write_json, write_text
+    from tapetum.evaluation.report import write_text
 
-    if csv is not None:
-        text = StringIO()
-        writer(text, lineterminator="\n").writerows(lines)
-        write_text(text.getvalue(), csv)
-        say(f"written: {printable(csv)}")
-    if json not in (None, Path("-")):
-        write_json(content, json)
-        say(f"written: {printable(json)}")
+    text = StringIO()
+    writer(text, lineterminator="\n").writerows(lines)
+    write_text(text.getvalue(), path)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli import options
-from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, named
+from tapetum.cli.console import DONE, print_table, printable, progress_bar
+from tapetum.cli.measuring import check_folders, check_one_model, named, tell
 from tapetum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -244,21 +244,12 @@ def watched(rows: Iterable[Row], title: str, total: int) -> list[Row]:
 
 
 def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | None) -> None:
-    from tapetum.evaluation.report import summarise, write_csv, write_json
+    from tapetum.evaluation.report import summarise, write_csv
 
     summaries = summarise(rows)
     measures = {name: about(name) for name in summaries[0].means if "/" not in name}
     content = {"protocol": protocol, "measures": measures, "results": [asdict(summary) for summary in summaries]}
-    if json == Path("-"):
-        print_json(content)
-    else:
-        show(summaries)
-    if csv is not None:
-        write_csv(rows, csv)
-        say(f"written: {printable(csv)}")
-    if json not in (None, Path("-")):
-        write_json(content, json)
-        say(f"written: {printable(json)}")
+    tell(content, lambda: show(summaries), partial(write_csv, rows), csv, json)
 
 
 def show(summaries: Sequence[Summary]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tapetum.cli import options
-from tapetum.cli.console import printable
+from tapetum.cli.console import print_json, printable, say
 from tapetum.errors import UsageError
 
 
@@ -22,6 +22,28 @@ def check_folders(*files: Path | None) -> None:
     for file in files:
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"{printable(file)}: there is no folder {printable(file.parent)}")
+
+
+def tell(
+    content: Any,
+    show: Callable[[], None],
+    write_csv: Callable[[Path], None],
+    csv: Path | None,
+    json: Path | None,
+) -> None:
+    """What was measured: ``content`` as JSON where that is to be printed, else by ``show``; then the files."""
+    from tapetum.evaluation.report import write_json
+
+    if json == Path("-"):
+        print_json(content)
+    else:
+        show()
+    if csv is not None:
+        write_csv(csv)
+        say(f"written: {printable(csv)}")
+    if json not in (None, Path("-")):
+        write_json(content, json)
+        say(f"written: {printable(json)}")
 
 
 def named(model: str, weights: Path | None, chosen: dict[str, Any] | None = None) -> str:

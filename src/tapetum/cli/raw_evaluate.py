@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapetum.cli.console import DONE, print_json, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders
+from tapetum.cli.console import DONE, print_table, printable, progress_bar
+from tapetum.cli.measuring import check_folders, tell
 from tapetum.errors import InputError, UsageError, require
 
 if TYPE_CHECKING:
@@ -161,20 +162,11 @@ def real(
 
 
 def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | None) -> None:
-    from tapetum.evaluation.report import summarise, write_csv, write_json
+    from tapetum.evaluation.report import summarise, write_csv
 
     summaries = sorted(summarise(rows), key=lambda summary: float(summary.split[1:]))
     content = {"protocol": protocol, "results": [asdict(summary) for summary in summaries]}
-    if json == Path("-"):
-        print_json(content)
-    else:
-        show(summaries, protocol)
-    if csv is not None:
-        write_csv(rows, csv)
-        say(f"written: {printable(csv)}")
-    if json not in (None, Path("-")):
-        write_json(content, json)
-        say(f"written: {printable(json)}")
+    tell(content, lambda: show(summaries, protocol), partial(write_csv, rows), csv, json)
 
 
 def show(summaries: Sequence[Summary], protocol: str) -> None:

@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tapetum.data.pictures import list_pictures
 from tapetum.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,12 @@ def pairs_of_csv(file: Path, folder: Path) -> list[Pair]:
 def pairs_of_pictures(folder: Path) -> list[Pair]:
     """Every picture of a folder, paired with itself."""
     return [Pair(p.stem, p, p, p.stem) for p in list_pictures(folder)]
+
+
+def evenly(items: Sequence[T], at_most: int) -> list[T]:
+    """So many of them, spread over the whole list, in its order."""
+    count = min(at_most, len(items))
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def hold_out(pairs: Sequence[Pair], fraction: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:

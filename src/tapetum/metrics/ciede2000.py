@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from tapetum.metrics.lab import lab_of
 from tapetum.metrics.pictures import Image, as_uint8, check
-from tapetum.metrics.uciqe import lab_of
 
 _POWER = 25.0**7
 

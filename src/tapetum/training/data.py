@@ -101,8 +101,7 @@ def make_sources(recipe: Recipe) -> tuple[Sources, list[Held]]:
             )
         validation = listed.validation
         if validation and section.validate_at_most:
-            count = min(section.validate_at_most, len(validation))
-            chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
+            chosen = lists.evenly(validation, section.validate_at_most)
             # an unpaired low that has a target is validated with it
             kind = "pairs" if section.kind == "unpaired" else common.kind
             held.append(Held(section.name, replace(common, pairs=chosen, kind=kind), chosen))

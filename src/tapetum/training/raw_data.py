@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from tapetum.data import pairs as lists
 from tapetum.data.raw_cache import RawCache
 from tapetum.data.raw_noise.cameras import get_camera, published_cameras
@@ -55,8 +53,7 @@ def make_raw_sources(recipe: Recipe) -> tuple[list[RawSource], list[tuple[str, R
                 raise UsageError(f"{where}: no picture is left to train with, lower hold_out")
             training.append(source)
         if validation and section.validate_at_most:
-            count = min(section.validate_at_most, len(validation))
-            chosen = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
+            chosen = lists.evenly(validation, section.validate_at_most)
             held.append((section.name, replace(source, pictures=chosen)))
     if not training:
         raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapetum.imaging.raw.demosaic import demosaic
+from tapetum.imaging.raw.demosaic import MARGIN, demosaic_interior
 from tapetum.imaging.raw.packing import PATTERNS
 
 # Malvar, He, Cutler 2004, figure 2; all divided by 8
@@ -40,6 +40,10 @@ def reference(mosaic: np.ndarray, pattern: str) -> np.ndarray:
                     value = results[id(OPPOSITE)][row, column]
                 colours[row, column, channel] = value
     return colours
+
+
+def demosaic(mosaic: np.ndarray, pattern: str) -> np.ndarray:
+    return demosaic_interior(np.pad(mosaic, MARGIN, mode="reflect"), pattern)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -13,13 +13,10 @@ import numpy as np
 MARGIN = 2  # how far a filter sees
 
 
-def demosaic(mosaic: np.ndarray, pattern: str) -> np.ndarray:
-    """``(H, W)`` float32 (even sides, at least 4, white-balanced) -> ``(H, W, 3)`` float32, unclipped."""
-    return demosaic_interior(np.pad(mosaic, MARGIN, mode="reflect"), pattern)
-
-
 def demosaic_interior(padded: np.ndarray, pattern: str) -> np.ndarray:
-    """``(H + 4, W + 4)`` -> ``(H, W, 3)``; ``pattern`` is that of the interior (and so of the padded picture)."""
+    """``(H + 4, W + 4)``, white-balanced, sides even -> ``(H, W, 3)``, unclipped, float32; ``pattern`` is that of the
+    interior (and so of the padded picture).
+    """
     height, width = padded.shape[0] - 2 * MARGIN, padded.shape[1] - 2 * MARGIN
     colours = np.empty((height, width, 3), np.float32)
     # four planes without gaps: every sum below runs over neighbouring memory

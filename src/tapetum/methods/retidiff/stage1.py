@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from tapetum.errors import WeightsError
@@ -116,9 +115,3 @@ class Stage1(TargetPriors):
 def bytes_per_pixel(config: GuidedConfig) -> int:
     """Of one pass without gradients, measured."""
     return 1000 + 48 * config.dim
-
-
-@torch.no_grad()
-def frozen_maps(decomposer: Decomposer, image: Tensor) -> Tensor:
-    """[R, L] without a gradient, as all training wants it."""
-    return decomposer(image)
