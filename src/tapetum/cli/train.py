@@ -37,7 +37,10 @@ def train(
                 typer.echo("---")
             typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
         raise typer.Exit(DONE)
+    from lightning.pytorch.utilities import rank_zero_only
+
     from tapetum.training.run import train_stages
 
-    say(f"written: {printable(train_stages(recipes, resume=not restart))}")
+    written = train_stages(recipes, resume=not restart)
+    rank_zero_only(say)(f"written: {printable(written)}")
     raise typer.Exit(DONE)
