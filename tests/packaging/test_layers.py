@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "tapetum"
 # from the ground up; floors of one row do not import each other, but see ALLOWED
 FLOORS = (
     ("errors", "machine", "__init__"),
+    ("strict_yaml",),
     ("ops",),
     ("imaging",),
     ("metrics",),
@@ -21,6 +22,7 @@ FLOORS = (
     ("methods",),
     ("weights",),
     ("engines",),
+    ("budget",),
     ("enhancer",),
     ("raw_enhancer",),
     ("evaluation", "deploy", "serving"),

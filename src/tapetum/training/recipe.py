@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tapetum.data.layouts import LAYOUTS
 from tapetum.data.raw_noise.cameras import CARD_SUFFIXES, get_camera
@@ -18,9 +17,8 @@ from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.resize import Sized, longest, scaled, square
 from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES
-from tapetum.training.sections import Cosine, CosineRestarts, Linear, MultiStep, Section, Vibrate
-
-Kind = TypeVar("Kind", bound=Section)
+from tapetum.strict_yaml import Section, apply, read_mapping, validate
+from tapetum.training.sections import Cosine, CosineRestarts, Linear, MultiStep, Vibrate
 
 
 class SplitList(Section):
@@ -378,78 +376,4 @@ def find_recipe(source: str | Path) -> Path:
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """What a recipe file holds, not yet validated. Raises UsageError where it is no YAML mapping."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a safe loader
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not a text file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(yaml_trouble(path, error)) from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: a recipe is a mapping of keys to values, this is {type(content).__name__}")
-    return content
-
-
-def validate(path: Path, content: dict[str, Any], kind: type[Kind]) -> Kind:
-    """The content of the file ``path`` as a ``kind``. Raises UsageError: one line that says where."""
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first, count = error.errors()[0], error.error_count()
-        where = ".".join(str(part) for part in first["loc"])
-        what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(first["type"], first["msg"])
-        plain = first["type"] in ("missing", "extra_forbidden", "value_error")
-        given = "" if plain else f", got {first['input']!r:.80}"
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        raise UsageError(f"{path}: {where + ': ' if where else ''}{what}{given}{more}") from None
-
-
-def yaml_trouble(path: Path, error: yaml.YAMLError) -> str:
-    """What is wrong with a file that is no YAML, and in which line."""
-    mark = getattr(error, "problem_mark", None)
-    line = f", line {mark.line + 1}" if mark else ""
-    problem = getattr(error, "problem", None) or " ".join(str(error).split())
-    return f"{path}{line}: not valid YAML ({problem})"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"the key {key.value!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def apply(content: dict[str, Any], override: str) -> None:
-    """Sets ``key=value`` in a recipe's content. Raises UsageError where there is no such place."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UsageError(f"override {override!r}: write key=value, for instance run.steps=1000")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"override {override!r}: the value is not valid YAML") from None
-    place: Any = content
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
-                raise UsageError(f"override {override!r}: {'.'.join(parts[:depth])} has entries 0 to {len(place) - 1}")
-            if last:
-                place[int(part)] = value
-            else:
-                place = place[int(part)]
-        elif isinstance(place, dict):
-            if last:
-                place[part] = value
-            else:
-                place = place.setdefault(part, {})
-        else:
-            raise UsageError(f"override {override!r}: {'.'.join(parts[:depth])} is a value, not a section")
+    return read_mapping(path, "a recipe")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from tapetum.strict_yaml import Section
 from tapetum.training import schedules
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CosineRestarts(Section):
@@ -58,8 +55,8 @@ class MultiStep(Section):
     kind: Literal["multi_step"]
     milestones: list[int]
     gamma: Annotated[float, Field(gt=0)] = 0.1
-    restarts: list[int] = [0]
-    weights: list[float] = [1.0]
+    restarts: list[int] = Field(default_factory=lambda: [0])
+    weights: list[float] = Field(default_factory=lambda: [1.0])
     warmup: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

@@ -17,7 +17,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tapetum.errors import UsageError
-from tapetum.training.recipe import Recipe, RecipeName, Section, apply, find_recipe, load_recipe, read_recipe, validate
+from tapetum.strict_yaml import Section, apply, validate
+from tapetum.training.recipe import Recipe, RecipeName, find_recipe, load_recipe, read_recipe
 
 WEIGHTS = "weights.safetensors"
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from tapetum.errors import UsageError
-from tapetum.training.recipe import yaml_trouble
+from tapetum.strict_yaml import yaml_trouble
 
 _REQUIRED: Any = object()
 
