@@ -31,3 +31,11 @@ def test_a_container_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "memory.current").write_text("2000000\n")
     assert machine.available_cores() >= without[0]
     assert machine.free_memory() > 0.5 * without[1]
+
+
+@pytest.mark.parametrize(("wanted", "at_most"), [("1", 1), ("0", 1), ("no number", 10**6), ("", 10**6)])
+def test_the_environment_may_ask_for_fewer(monkeypatch: pytest.MonkeyPatch, wanted: str, at_most: int) -> None:
+    monkeypatch.delenv("TAPETUM_THREADS", raising=False)
+    all_of_them = machine.available_cores()
+    monkeypatch.setenv("TAPETUM_THREADS", wanted)
+    assert machine.available_cores() == min(all_of_them, at_most)

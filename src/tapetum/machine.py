@@ -10,7 +10,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """Cores that this process may use: affinity and a container's quota count, unlike in ``os.cpu_count``."""
+    """Cores that this process may use: affinity and a container's quota count, unlike in ``os.cpu_count``; and at most
+    ``TAPETUM_THREADS``, where the environment has that."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -18,7 +19,8 @@ def available_cores() -> int:
     quota = _read_words(_CGROUP / "cpu.max")
     if len(quota) == 2 and quota[0] != "max":
         cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
-    return cores
+    wanted = os.environ.get("TAPETUM_THREADS", "")
+    return min(cores, max(1, int(wanted))) if wanted.isdecimal() else cores
 
 
 def free_memory() -> int:

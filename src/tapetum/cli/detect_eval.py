@@ -105,7 +105,8 @@ LEAST = 0.25  # score of boxes that are drawn
 
 def enhanced(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:
     from tapetum.enhancer import Enhancer
-    from tapetum.evaluation.detection.cache import EnhancedCache, default_cache, model_key
+    from tapetum.evaluation.cache import default_cache, model_key
+    from tapetum.evaluation.detection.cache import EnhancedCache
 
     enhancer = Enhancer(model, device, weights=weights)
     return EnhancedCache(cache or default_cache(), model_key(model, weights, enhancer.engine.name), enhancer)

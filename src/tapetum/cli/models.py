@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +37,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
         UsageError: no such name.
     """
     from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
-    from tapetum.weights.registry import NAMED_WEIGHTS
+    from tapetum.weights.registry import NAMED_WEIGHTS, count_stored
 
     if only is not None and only not in list_models():
         raise UsageError(f"unknown model {only!r}: choose from {', '.join(list_models())}")
@@ -76,13 +73,6 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
         if only in (None, name)
     ]
     return bundled + methods + classical
-
-
-def count_stored(path: Path) -> int:
-    """Numbers in a safetensors file, by its header alone: the length of a JSON object, then the object."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def make(name: str) -> nn.Module | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,42 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import tapetum
 from tapetum.data.pictures import load_rgb
-from tapetum.errors import InputError, os_reason
+from tapetum.errors import InputError
+from tapetum.evaluation.cache import Store, picture_name
 from tapetum.imaging import Picture, write_picture
-from tapetum.weights.registry import NAMED_WEIGHTS, sha256_of
-
-
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/tapetum``, which is ``~/.cache/tapetum`` where that is not set."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "tapetum"
-
-
-def model_key(model: str, weights: Path | None, engine: str) -> str:
-    """Tells models apart by their content: a SHA-256 over that of the file of weights, the method's name where the
-    file does not say it, which engine runs it, and the version of this package.
-
-    Args:
-        model: as ``Enhancer`` takes it.
-        engine: ``Enhancer.engine.name``.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    file = Path(model) if model.lower().endswith(".onnx") else weights
-    entry = NAMED_WEIGHTS.get(model)
-    if file is not None:
-        try:
-            content = sha256_of(file)
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read: {os_reason(error)}") from None
-    else:
-        content = entry.sha256 + entry.onnx_sha256 if entry else ""
-    method = entry.method if entry else "" if weights is None else model
-    text = "\n".join([content, method, engine, tapetum.__version__])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class EnhancedCache:
@@ -54,7 +20,7 @@ class EnhancedCache:
 
     Args:
         folder: made where it is missing.
-        key: of :func:`model_key`.
+        key: of :func:`tapetum.evaluation.cache.model_key`.
         enhance: ``(H, W, 3)`` uint8 to the same.
 
     Attributes:
@@ -63,29 +29,27 @@ class EnhancedCache:
     """
 
     def __init__(self, folder: Path, key: str, enhance: Callable[[NDArray[np.uint8]], Any]) -> None:
-        self._folder = folder / "enhanced" / key[:32]
+        self._store = Store(folder / "enhanced" / key[:32], ".png", load_rgb, _write)
         self._enhance = enhance
         self.made = 0
         self.found = 0
 
     def get(self, path: Path) -> NDArray[np.uint8]:
         """The enhanced picture ``(H, W, 3)``. Raises InputError: a picture cannot be read or written."""
-        try:
-            place = self._folder / f"{sha256_of(path)}.png"
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {os_reason(error)}") from None
-        if place.is_file():
+        name = picture_name(path)
+        stored = self._store.get(name)
+        if stored is not None:
             self.found += 1
-            return load_rgb(place)
+            return stored
         image = load_rgb(path)
         try:
             enhanced = self._enhance(image)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self._folder}: cannot be made: {os_reason(error)}") from None
-        write_picture(Picture(enhanced), place)
+        self._store.put(name, enhanced)
         self.made += 1
         return enhanced
+
+
+def _write(pixels: NDArray[np.uint8], path: Path) -> None:
+    write_picture(Picture(pixels), path)
