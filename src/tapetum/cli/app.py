@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from tapetum import __version__
-from tapetum.cli import detect_eval, enhance, evaluate, export, info, labels, models, raw, recipe, train, weights
+from tapetum.cli import (
+    benchmark,
+    detect_eval,
+    enhance,
+    evaluate,
+    export,
+    info,
+    labels,
+    models,
+    raw,
+    recipe,
+    train,
+    weights,
+)
 from tapetum.cli.console import DONE, FAILED, STOPPED, USAGE, say, settings
 from tapetum.errors import TapetumError, UsageError
 
@@ -47,6 +60,7 @@ app.command("export")(export.export)
 app.command("train")(train.train)
 app.add_typer(recipe.app, name="recipe")
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.command("detect-eval")(detect_eval.detect_eval)
 app.add_typer(labels.app, name="labels")
 app.add_typer(raw.app, name="raw")

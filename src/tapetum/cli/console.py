@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tapetum.errors import TapetumWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,3 +78,20 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Our warnings as lines on stderr, each time they occur; others keep their ways."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TapetumWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+            if issubclass(category, TapetumWarning):
+                say(f"warning: {message}")
+            else:
+                usual(message, category, *place, **options)
+
+        warnings.showwarning = show
+        yield

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,9 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli import developing, options
-from tapetum.cli.console import DONE, FAILED, STOPPED, print_json, printable, progress_bar, say, settings, unicode
+from tapetum.cli.console import (
+    DONE,
+    FAILED,
+    STOPPED,
+    print_json,
+    printable,
+    progress_bar,
+    say,
+    settings,
+    unicode,
+    warnings_as_lines,
+)
 from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
-from tapetum.errors import TapetumError, TapetumWarning, UsageError, os_reason
+from tapetum.errors import TapetumError, UsageError, os_reason
 from tapetum.methods.registry import RAW_METHODS
 
 if TYPE_CHECKING:
@@ -339,23 +349,6 @@ def exists(path: Path) -> bool:
         return path.exists() and not path.is_dir()
     except OSError:  # a name too long for the disk: writing will say so
         return False
-
-
-@contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Our warnings as lines on stderr, each time they occur; others keep their ways."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", TapetumWarning)
-        usual = warnings.showwarning
-
-        def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
-            if issubclass(category, TapetumWarning):
-                say(f"warning: {message}")
-            else:
-                usual(message, category, *place, **options)
-
-        warnings.showwarning = show
-        yield
 
 
 @dataclass

@@ -1,0 +1,92 @@
+"""A benchmark as a strictly validated YAML file. Needs pydantic and PyYAML (extra torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from tapetum.errors import UsageError
+from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Model, Plan
+from tapetum.strict_yaml import Section, apply, read_mapping, validate
+
+
+class ModelSection(Section):
+    name: str
+    weights: str | None = None
+    device: str = "auto"
+    options: dict[str, int | float | str] = Field(default_factory=dict)
+    label: str = ""
+
+
+class DataSection(Section):
+    folder: str | None = None
+    splits: Annotated[list[str], Field(min_length=1)] | None = None
+    layout: str | None = None
+    low: str | None = None
+    target: str | None = None
+    label: str = ""
+
+
+class BenchmarkFile(Section):
+    models: Annotated[list[ModelSection], Field(min_length=1)]
+    data: Annotated[list[DataSection], Field(min_length=1)]
+    protocols: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: ["strict"])
+    metrics: list[str] = Field(default_factory=list)
+    gt_mean: str = DEFAULT_GT_MEAN
+    self_ensemble: bool = False
+    limit: Annotated[int, Field(ge=1)] | None = None
+    title: str = "Low-light benchmark"
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """A model may be its name alone."""
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in value] if _listed(value) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        """A data set may be its folder alone."""
+        return [{"folder": entry} if isinstance(entry, str) else entry for entry in value] if _listed(value) else value
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
+    """The plan of a file; paths in it are relative to the current folder, as in a recipe.
+
+    Args:
+        overrides: ``key=value`` with dotted keys (``data.0.folder=data/lol_v1``, ``limit=2``); values are YAML.
+
+    Raises:
+        UsageError: it cannot be read, an unknown key (the nearest is suggested), a wrong type; one line says where.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    content = read_mapping(path, "a benchmark")
+    for override in overrides or []:
+        apply(content, override)
+    file = validate(path, content, BenchmarkFile)
+    models = tuple(Model(m.name, _path(m.weights), m.device, dict(m.options), m.label) for m in file.models)
+    data = tuple(
+        Data(_path(d.folder), tuple(d.splits) if d.splits else None, d.layout, _path(d.low), _path(d.target), d.label)
+        for d in file.data
+    )
+    return Plan(
+        models,
+        data,
+        tuple(file.protocols),
+        tuple(file.metrics),
+        file.gt_mean,
+        file.self_ensemble,
+        file.limit,
+        file.title,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

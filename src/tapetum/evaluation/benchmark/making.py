@@ -1,0 +1,181 @@
+"""Makes the predictions that are not stored yet, each model in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tapetum.errors import InputError, UsageError
+from tapetum.evaluation.benchmark.plan import Model, Plan, Split
+from tapetum.evaluation.benchmark.predicting import Job, Work
+from tapetum.evaluation.benchmark.stored import About, name_of, read_about, store_of, write_about
+from tapetum.evaluation.protocols import Protocol
+
+# One thread for each process: results do not depend on how many processes there are, and times are a core's
+_ONE_THREAD = dict.fromkeys(("TAPETUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+Place = tuple[str, str]
+"""Folder and name of a prediction."""
+
+
+@dataclass
+class Made:
+    """What became of the predictions.
+
+    Attributes:
+        found, made: how many were stored already, and how many were made now.
+        failed: why a prediction could not be made, by its place.
+        abouts: of each model, by its title.
+    """
+
+    found: int = 0
+    made: int = 0
+    failed: dict[Place, str] = field(default_factory=dict)
+    abouts: dict[str, About] = field(default_factory=dict)
+
+
+def make_predictions(
+    plan: Plan,
+    splits: Sequence[Split],
+    protocols: Sequence[Protocol],
+    cache: Path,
+    jobs: int,
+    step: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> Made:
+    """Makes what is missing.
+
+    Args:
+        cache: folder.
+        jobs: most processes at a time.
+        step: told ``(done, total)`` of the predictions that are to be made.
+        tell: told lines for people.
+
+    Raises:
+        UsageError: a model cannot be made of what the plan says of it.
+        InputError: a file of weights cannot be read, or the cache not be written.
+    """
+    made = Made()
+    queue: list[Job] = []
+    folders: dict[str, list[Path]] = {}
+    for model in plan.models:
+        works, found, folders[model.title] = missing(model, splits, protocols, cache)
+        made.found += found
+        shares = [works[i::jobs] for i in range(min(jobs, len(works)))]
+        queue += [Job(model, plan.self_ensemble, share, i == 0) for i, share in enumerate(shares)]
+    total = sum(len(job.works) for job in queue)
+    lock, done = threading.Lock(), 0
+
+    def one(job: Job) -> None:
+        nonlocal done
+
+        def heard(message: dict[str, Any]) -> None:
+            nonlocal done
+            with lock:
+                if "note" in message:
+                    tell(message["note"])
+                    return
+                if "about" in message:
+                    about = About(**message["about"])
+                    made.abouts[job.model.title] = made.abouts.get(job.model.title, About()).merge(about)
+                    return
+                if "failed" in message:
+                    item = job.works[message["failed"]]
+                    made.failed[item.folder, item.name] = message["reason"]
+                else:
+                    made.made += 1
+                done += 1
+                step(done, total)
+
+        _run(job, heard, processes)
+
+    processes: list[subprocess.Popen[str]] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for future in [pool.submit(one, job) for job in queue]:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            raise
+    for model in plan.models:
+        about = made.abouts.get(model.title, About())
+        for folder in folders[model.title]:
+            about = read_about(folder).merge(about)
+        if model.title in made.abouts:
+            for folder in filter(Path.is_dir, folders[model.title]):
+                write_about(about, folder)
+        made.abouts[model.title] = about
+    return made
+
+
+def missing(
+    model: Model, splits: Sequence[Split], protocols: Sequence[Protocol], cache: Path
+) -> tuple[list[Work], int, list[Path]]:
+    """What is to be made, how many are there already, and the model's folders."""
+    works: dict[Place, Work] = {}
+    folders: dict[Path, None] = {}
+    found: set[Place] = set()
+    for protocol in protocols:
+        store = store_of(cache, model, protocol)
+        folders[store.folder] = None
+        for split in splits:
+            for pair in split.pairs:
+                try:
+                    name = name_of(pair, split, protocol)
+                except InputError:
+                    continue  # said when it is measured
+                place = str(store.folder), name
+                if place in works or place in found:
+                    continue
+                if store.get(name) is not None:
+                    found.add(place)
+                    continue
+                low, target = str(pair.low.absolute()), str(pair.target.absolute())
+                works[place] = Work(low, target, split.layout, protocol.name, *place)
+    return list(works.values()), len(found), list(folders)
+
+
+def _run(job: Job, heard: Callable[[dict[str, Any]], None], processes: list[subprocess.Popen[str]]) -> None:
+    """One process from its beginning to its end."""
+    answered: set[int] = set()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        command = [sys.executable, "-m", "tapetum.evaluation.benchmark.predicting"]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            env={**os.environ, **_ONE_THREAD},
+        )
+        processes.append(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process:
+            with contextlib.suppress(BrokenPipeError), process.stdin:  # it may have ended already
+                process.stdin.write(job.to_json())
+            for line in process.stdout:
+                message = json.loads(line)
+                if "error" in message:
+                    kind = UsageError if message["usage"] else InputError
+                    raise kind(f"{job.model.title}: {message['error']}")
+                answered |= {message[key] for key in ("done", "failed") if key in message}
+                heard(message)
+        errors.seek(0)
+        last = ([line.strip() for line in errors if line.strip()] or [""])[-1]
+    for index in range(len(job.works)):
+        if index not in answered:
+            reason = f"its process ended before ({process.returncode}{': ' + last if last else ''})"
+            heard({"failed": index, "reason": reason})

@@ -1,0 +1,118 @@
+"""Measures stored predictions: one picture at a time, all models on it. No network has a part in it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum import metrics
+from tapetum.data.pairs import Pair
+from tapetum.errors import InputError
+from tapetum.evaluation.benchmark.plan import Split, measured
+from tapetum.evaluation.benchmark.stored import open_store
+from tapetum.evaluation.protocols import Protocol
+from tapetum.evaluation.report import Row
+from tapetum.metrics import score
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture by one protocol.
+
+    Attributes:
+        split: with this pair only.
+        predictions: title of each model to the folder and name of its prediction, or to why there is none.
+    """
+
+    split: Split
+    pair: Pair
+    protocol: str
+    metrics: tuple[str, ...]
+    gt_mean: str
+    predictions: Mapping[str, tuple[str, str] | str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one picture by one protocol and one model: its figures, or why there are none."""
+
+    protocol: str
+    model: str
+    split: str
+    name: str
+    row: Row | None
+    reason: str = ""
+
+
+def measure(task: Task) -> list[Outcome]:
+    """An outcome for each model, in their order; whatever cannot be measured has its reason."""
+    protocol = measured(task.protocol, task.metrics, False)
+    try:
+        low, target = pictures(task.split, task.pair, protocol)
+    except InputError as error:
+        return [_failed(task, model, str(error)) for model in task.predictions]
+    outcomes = []
+    for model, place in task.predictions.items():
+        if isinstance(place, str):
+            outcomes.append(_failed(task, model, place))
+            continue
+        prediction = open_store(Path(place[0])).get(place[1])
+        if prediction is None:
+            outcomes.append(_failed(task, model, "its prediction vanished from the cache meanwhile"))
+            continue
+        try:
+            values = figures(protocol, prediction.enhanced, low, target, task.gt_mean)
+        except ValueError as error:
+            outcomes.append(_failed(task, model, f"{task.pair.low}: {error}"))
+            continue
+        row = Row(model, task.split.name, task.pair.name, task.pair.scene, values, prediction.seconds)
+        outcomes.append(Outcome(task.protocol, model, task.split.name, task.pair.name, row))
+    return outcomes
+
+
+def pictures(split: Split, pair: Pair, protocol: Protocol) -> tuple[Image, Image]:
+    """Dark picture and target at the size that is measured.
+
+    Raises:
+        InputError: one cannot be read, or they differ in size: pictures are never resized to fit.
+    """
+    low, target = protocol.prepare(split.read(pair.low), split.read(pair.target))
+    if low.shape != target.shape:
+        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (low, target)]
+        raise InputError(f"{pair.low} has {sizes[0]} pixels, and its target {pair.target} {sizes[1]}")
+    return low, target
+
+
+def figures(protocol: Protocol, enhanced: Image, low: Image, target: Image, gt_mean: str) -> dict[str, float]:
+    """Every measure of a protocol, and, of those that compare with the target, after the correction, too.
+
+    Raises:
+        ValueError: pictures that a measure cannot take.
+    """
+    corrected: Any = metrics.correction(gt_mean)(enhanced, target)
+    values = {name: score(name, enhanced, target, low) for name in protocol.metrics}
+    compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
+    return values | {f"{name}/{gt_mean}": score(name, corrected, target) for name in compared}
+
+
+def measure_all(tasks: Sequence[Task], jobs: int) -> Iterator[list[Outcome]]:
+    """The outcomes of each task, in their order, whatever ``jobs`` is: how many processes at a time."""
+    if jobs == 1 or len(tasks) < 2:
+        yield from map(measure, tasks)
+        return
+    # "fork" would copy the threads' locks of whoever calls this
+    with ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(measure, tasks)
+
+
+def _failed(task: Task, model: str, reason: str) -> Outcome:
+    return Outcome(task.protocol, model, task.split.name, task.pair.name, None, reason)

@@ -1,0 +1,244 @@
+"""What a benchmark measures: models, data sets, protocols. Everything that can be wrong is said before any work."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tapetum import metrics
+from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file
+from tapetum.data.pairs import Pair, pairs_of_folders
+from tapetum.errors import InputError, UsageError
+from tapetum.evaluation.pairs import find_splits
+from tapetum.evaluation.protocols import PROTOCOLS, Protocol
+from tapetum.evaluation.run import Read
+from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, RAW_METHODS, list_models
+from tapetum.weights.registry import NAMED_WEIGHTS
+
+DEFAULT_GT_MEAN = "gt_mean_gray601_rgb"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is measured.
+
+    Attributes:
+        name: as ``Enhancer`` takes it.
+        weights: a file for a method.
+        device: as ``Enhancer`` takes it.
+        options: of the model, such as steps.
+        label: its name in the report; "": made of the others.
+    """
+
+    name: str
+    weights: Path | None = None
+    device: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        stem = Path(self.name).stem if self.name.lower().endswith(".onnx") else self.name
+        options = ",".join(f"{name}={value}" for name, value in self.options.items())
+        return self.label or ":".join(filter(None, (stem, self.weights.stem if self.weights else "", options)))
+
+    @property
+    def engine(self) -> str:
+        """The engine that will run it and the device that was asked for, without loading anything."""
+        if self.name in CLASSICAL_METHODS:
+            kind = "numpy"
+        elif self.name.lower().endswith(".onnx"):
+            kind = "onnx"
+        else:
+            bundled = self.name in NAMED_WEIGHTS and self.weights is None and self.device in ("auto", "cpu")
+            kind = "onnx" if bundled else "torch"
+        return f"{kind}:{self.device}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Pairs of pictures: ``folder`` with splits or a layout, or the two folders ``low`` and ``target``."""
+
+    folder: Path | None = None
+    splits: tuple[str, ...] | None = None
+    layout: str | None = None
+    low: Path | None = None
+    target: Path | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    models: tuple[Model, ...]
+    data: tuple[Data, ...]
+    protocols: tuple[str, ...] = ("strict",)
+    metrics: tuple[str, ...] = ()
+    gt_mean: str = DEFAULT_GT_MEAN
+    self_ensemble: bool = False
+    limit: int | None = None
+    title: str = "Low-light benchmark"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures that figures are means over.
+
+    Attributes:
+        name: unique in a benchmark, such as "lol_v1 eval15".
+        layout: how its files are read; None: as pictures.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    layout: str | None = None
+
+    @property
+    def read(self) -> Read:
+        return get_layout(self.layout).read if self.layout else read_picture_file
+
+
+def check_models(models: Iterable[Model]) -> None:
+    """Raises UsageError for a model that there is not, or that lacks weights, or two of one name in the report."""
+    titles: set[str] = set()
+    for model in models:
+        _check_model(model)
+        if model.title in titles:
+            raise UsageError(f"two models would be called {model.title} in the report: give one a label")
+        titles.add(model.title)
+    if not titles:
+        raise UsageError("name a model to measure")
+
+
+def _check_model(model: Model) -> None:
+    name = model.name
+    if name.lower().endswith(".onnx"):
+        if not Path(name).is_file():
+            raise UsageError(f"{name}: no such file")
+        if model.weights is not None:
+            raise UsageError(f"{name}: an .onnx file holds its own weights")
+    elif name not in list_models():
+        raise UsageError(
+            f"unknown model {name!r}{nearest(name, list_models())}: choose from {', '.join(list_models())}"
+        )
+    elif name in RAW_METHODS:
+        raise UsageError(f"{name} works on camera RAW: `tapetum raw evaluate` measures it")
+    elif model.weights is not None and not model.weights.is_file():
+        raise UsageError(f"{model.weights}: no such file of weights")
+    elif name in CLASSICAL_METHODS and model.weights is not None:
+        raise UsageError(f"{name} is no network: it takes no weights")
+    elif name in HOMES and model.weights is None:
+        raise UsageError(f"{name} is a method without bundled weights: give it a file (weights=FILE)")
+
+
+def chosen_protocols(plan: Plan) -> list[Protocol]:
+    """The protocols with the benchmark's own measures beside theirs.
+
+    Raises:
+        UsageError: an unknown protocol, measure or correction; the nearest is suggested.
+    """
+    metrics.correction(plan.gt_mean)
+    for name in plan.metrics:
+        metrics.get(name)
+    found = []
+    for name in dict.fromkeys(plan.protocols):
+        if name not in PROTOCOLS:
+            raise UsageError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}: choose from {', '.join(PROTOCOLS)}")
+        found.append(measured(name, plan.metrics, plan.self_ensemble))
+    if not found:
+        raise UsageError("name a protocol to measure by")
+    return found
+
+
+def measured(name: str, more: Iterable[str], self_ensemble: bool) -> Protocol:
+    """A protocol by its name, with more measures."""
+    known = PROTOCOLS[name]
+    return replace(known, metrics=tuple(dict.fromkeys((*known.metrics, *more))), self_ensemble=self_ensemble)
+
+
+def prediction_part(protocol: Protocol) -> str:
+    """What of a protocol has a part in the prediction; protocols that agree in it share what is stored. What resizes
+    is known by the protocol's name."""
+    sized = protocol.name if protocol.sized is not None else None
+    return json.dumps([protocol.split_from, protocol.self_ensemble, protocol.truncates, sized])
+
+
+def find_pictures(plan: Plan) -> list[Split]:
+    """The splits of all data sets, in their order.
+
+    Raises:
+        InputError: no such folder, no pictures, or a picture without its partner.
+        UsageError: no such split or layout, or two splits of one name.
+    """
+    splits: list[Split] = []
+    for data in plan.data:
+        for name, pairs in _pairs_of(data).items():
+            if not pairs:
+                raise InputError(f"{data.folder or data.low}: holds no pictures{f' in {name}' if name else ''}")
+            splits.append(Split(name, tuple(pairs[: plan.limit]), data.layout))
+    if not splits:
+        raise UsageError("name pictures to measure on")
+    names = [split.name for split in splits]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two data sets would be called {twice!r} in the report: give one a label")
+    return splits
+
+
+def _pairs_of(data: Data) -> dict[str, list[Pair]]:
+    if (data.low is None) != (data.target is None) or (data.folder is None) == (data.low is None):
+        raise UsageError("a data set is one folder, or the two folders low and target")
+    if data.low is not None and data.target is not None:
+        if data.splits or data.layout:
+            raise UsageError("splits and layout belong to the folder of a data set, not to low and target")
+        return {data.label or data.low.resolve().name: pairs_of_folders(data.low, data.target)}
+    assert data.folder is not None
+    label = data.label or data.folder.resolve().name
+    if data.layout is not None:
+        if data.layout not in LAYOUTS:
+            near = nearest(data.layout, LAYOUTS)
+            raise UsageError(f"unknown data set layout {data.layout!r}{near}: choose from {', '.join(LAYOUTS)}")
+        if data.splits not in (None, ("test",)):
+            raise UsageError("with a layout the split is test")
+        return {f"{label} test": LAYOUTS[data.layout].pairs(data.folder, "test")}
+    found = find_splits(data.folder, list(data.splits) if data.splits else None)
+    return {label if name == label else f"{label} {name}": pairs for name, pairs in found.items()}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``, perhaps strict``; "" where nothing is near."""
+    near = difflib.get_close_matches(name.lower(), list(known), 1)
+    return f", perhaps {near[0]}" if near else ""
+
+
+def parse_model(text: str) -> Model:
+    """A model as flags name it: ``NAME``, ``FILE.onnx``, or with settings ``NAME:weights=FILE,steps=5,label=mine``.
+
+    Raises:
+        UsageError: a setting without a value.
+    """
+    found = re.fullmatch(r"(.+?):(\w+=.*)", text)  # a Windows path has a colon, too
+    name, rest = found.groups() if found else (text, "")
+    settings: dict[str, str] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise UsageError(f"--model {text}: write settings as NAME:weights=FILE,steps=5, not {part!r}")
+        settings[key.strip()] = value
+    weights = settings.pop("weights", None)
+    device, label = settings.pop("device", "auto"), settings.pop("label", "")
+    options = {key: _value(value) for key, value in settings.items()}
+    return Model(name, Path(weights) if weights else None, device, options, label)
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,124 @@
+"""A whole benchmark: predictions that are missing are made, all are measured, and the report is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tapetum.errors import InputError, UsageError, os_reason
+from tapetum.evaluation.benchmark import facts
+from tapetum.evaluation.benchmark.making import Made, Place, make_predictions
+from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all
+from tapetum.evaluation.benchmark.page import page
+from tapetum.evaluation.benchmark.plan import Plan, Split, check_models, chosen_protocols, find_pictures
+from tapetum.evaluation.benchmark.results import Results, as_dict, tabulate
+from tapetum.evaluation.benchmark.stored import name_of, store_of
+from tapetum.evaluation.benchmark.tables import markdown, pictures_csv, table_csv
+from tapetum.evaluation.protocols import Protocol
+from tapetum.evaluation.report import write_json, write_text
+
+Step = Callable[[str, int, int], None]
+"""``(what, done, total)``: how far the work is."""
+
+
+def run(
+    plan: Plan,
+    out: Path,
+    cache: Path,
+    jobs: int = 1,
+    step: Step = lambda what, done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Results:
+    """Runs a plan and writes ``report.html``, ``table.md``, ``table.csv``, ``pictures.csv`` and ``report.json``.
+
+    Args:
+        out: folder, made where it is missing; files of these names in it are replaced.
+        cache: folder of predictions. What is there is not made again, so that a stopped run goes on.
+        jobs: processes at a time; results do not depend on it.
+        step: told how far it is.
+        tell: told lines for people.
+
+    Raises:
+        UsageError: a plan that cannot be meant, or an ``out`` that is no folder.
+        InputError: no such pictures, or a file cannot be written, or nothing at all could be measured.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file, and the report is a folder: choose another name")
+    check_models(plan.models)
+    protocols = chosen_protocols(plan)
+    splits = find_pictures(plan)
+    for folder in (out, cache):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
+    made = make_predictions(plan, splits, protocols, cache, jobs, lambda done, all_: step("predict", done, all_), tell)
+    tasks = tasks_of(plan, splits, protocols, cache, made)
+    outcomes: list[Outcome] = []
+    for done, found in enumerate(measure_all(tasks, jobs), 1):
+        outcomes += found
+        step("measure", done, len(tasks))
+    failures = [outcome for outcome in outcomes if outcome.row is None]
+    if len(failures) == len(outcomes):
+        raise InputError(f"nothing could be measured: {failures[0].reason}")
+    scenes = {split.name: {pair.name: pair.scene for pair in split.pairs} for split in splits}
+    tables = tabulate(outcomes, [model.title for model in plan.models], scenes)
+    results = Results(facts_of(plan, splits, protocols, jobs, made), tables, made.abouts, failures)
+    write(results, tasks, out)
+    return results
+
+
+def tasks_of(plan: Plan, splits: Sequence[Split], protocols: Sequence[Protocol], cache: Path, made: Made) -> list[Task]:
+    """What is to be measured, protocol by protocol, split by split, picture by picture."""
+    stores = {(p.name, m.title): str(store_of(cache, m, p).folder) for p in protocols for m in plan.models}
+    tasks = []
+    for protocol in protocols:
+        for split in splits:
+            for pair in split.pairs:
+                try:
+                    name = name_of(pair, split, protocol)
+                except InputError as error:
+                    places: dict[str, Place | str] = {model.title: str(error) for model in plan.models}
+                else:
+                    places = {}
+                    for model in plan.models:
+                        place = stores[protocol.name, model.title], name
+                        places[model.title] = made.failed.get(place, place)
+                alone = replace(split, pairs=())
+                tasks.append(Task(alone, pair, protocol.name, plan.metrics, plan.gt_mean, places))
+    return tasks
+
+
+def facts_of(
+    plan: Plan, splits: Sequence[Split], protocols: Sequence[Protocol], jobs: int, made: Made
+) -> dict[str, Any]:
+    engines = {title: f"{about.engine} on {about.machine}" for title, about in made.abouts.items() if about.engine}
+    return {
+        "title": plan.title,
+        "date": facts.now(),
+        "commit": facts.commit(),
+        "versions": facts.versions(),
+        "machine": facts.machine(),
+        "jobs": jobs,
+        "limit": plan.limit,
+        "data": [
+            {"name": s.name, "pictures": len(s.pairs), "scenes": len({pair.scene for pair in s.pairs})} for s in splits
+        ],
+        "protocols": [protocol.name for protocol in protocols],
+        "self_ensemble": plan.self_ensemble,
+        "gt_mean": plan.gt_mean,
+        "engines": engines,
+        "made": made.made,
+        "found": made.found,
+    }
+
+
+def write(results: Results, tasks: Sequence[Task], out: Path) -> None:
+    """Raises InputError: a file cannot be written."""
+    write_json(as_dict(results), out / "report.json")
+    write_text(markdown(results), out / "table.md")
+    write_text(table_csv(results), out / "table.csv")
+    write_text(pictures_csv(results), out / "pictures.csv")
+    write_text(page(results, tasks), out / "report.html")

@@ -1,0 +1,145 @@
+"""The results as Markdown for people, and as CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from typing import Any
+
+from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
+from tapetum.evaluation.benchmark.stored import About
+
+NOTE = (
+    "Mean over pictures [95 % bootstrap interval over scenes]. **Bold**: the best; †: not significantly different from "
+    f"it (Wilcoxon's signed-rank test over scenes, p ≥ {LEVEL} after Holm's correction for all pairs of models). "
+    "GT-mean figures look at the target's brightness and never replace the plain ones."
+)
+
+
+def markdown(results: Results) -> str:
+    """One table for each split and protocol, and what is to be known of them."""
+    facts = results.facts
+    parts = [f"# {_cell(facts['title'])}", NOTE]
+    for table in results.tables:
+        heading = f"{table.split}: {table.pictures} pictures of {table.scenes} scenes, protocol {table.protocol}"
+        parts += [f"## {_cell(heading)}", _markdown_table(table, results)]
+    if results.failures:
+        lines = [
+            f"- {_cell(f.model)}, {_cell(f.split)} {_cell(f.name)} ({f.protocol}): {_cell(f.reason)}"
+            for f in results.failures
+        ]
+        parts += ["## Not measured", "\n".join(lines)]
+    parts.append("\n".join(f"- {name}: {_cell(text)}" for name, text in facts_lines(facts)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table, results: Results) -> str:
+    first = table.measures[0]
+    name = title_of(first, table.measures)
+    titles = [title_of(measure, table.measures) for measure in table.measures]
+    header = ["model", *titles, f"worst {name}", f"best {name}", "s/picture", "peak MB", "parameters", "MACs, 10^9"]
+    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    for line in table.lines:
+        about = results.abouts.get(line.summary.model, About())
+        cells = [_cell(line.summary.model) + missing(line, table)]
+        cells += [_figure(line, measure) for measure in table.measures]
+        for picture, value in (line.summary.worst[first], line.best_picture[first]):
+            cells.append(f"{value:.{decimals(first)}f} ({_cell(picture)})")
+        rows.append([*cells, *cost_cells(line, about)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _figure(line: Line, measure: str) -> str:
+    text = line.summary.means[measure].text(decimals(measure))
+    mark = line.marks[measure]
+    value, _, interval = text.partition(" ")
+    return f"**{value}** {interval}" if mark == "best" else text + (" †" if mark == "level" else "")
+
+
+def missing(line: Line, table: Table) -> str:
+    return "" if line.complete else f" ({line.summary.pictures} of {table.pictures} pictures)"
+
+
+def cost_cells(line: Line, about: About) -> list[str]:
+    """Seconds for a picture, peak of memory, parameters, multiply-adds; "-" where not known."""
+    seconds, peak = line.summary.seconds, about.peak
+    return [
+        "-" if seconds is None else f"{seconds:.3f}",
+        "-" if peak is None else f"{peak / 1e6:.0f}",
+        "-" if about.parameters is None else f"{about.parameters:,}",
+        "-" if about.macs is None else f"{about.macs / 1e9:.2f} ({about.size})",
+    ]
+
+
+def facts_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of what a reader must know of where figures come from."""
+    jobs, engines = facts["jobs"], facts["engines"]
+    beside = "" if jobs == 1 else f"; up to {jobs} processes at once, which disturbs times"
+    lines = [
+        ("data", "; ".join(f"{d['name']} ({d['pictures']} pictures, {d['scenes']} scenes)" for d in facts["data"])),
+        ("protocols", ", ".join(facts["protocols"]) + (", self-ensemble of eight" if facts["self_ensemble"] else "")),
+        ("GT-mean", facts["gt_mean"]),
+        ("date", facts["date"]),
+        ("commit", facts["commit"] or "not a checkout"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())),
+        ("measured on", facts["machine"]),
+        ("predicted by", "; ".join(f"{name}: {text}" for name, text in engines.items())),
+        ("times", f"median for a picture, one thread, from decoded to enhanced{beside}"),
+        ("memory", "the most that a model's process had in all, programs and libraries included"),
+        ("predictions", f"{facts['made']} made, {facts['found']} found in the cache"),
+    ]
+    if facts["limit"] is not None:
+        lines.insert(1, ("only a try", f"the first {facts['limit']} pictures of each split"))
+    return lines
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell, or be taken for HTML or Markdown."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    for mark in ("\\", "|", "*", "_", "`", "[", "]"):
+        line = line.replace(mark, "\\" + mark)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def table_csv(results: Results) -> str:
+    """A line for each model, split, protocol and measure."""
+    rows: list[Sequence[object]] = [
+        [
+            *("split", "protocol", "model", "measure", "pictures", "scenes", "mean", "low", "high", "mark"),
+            *("worst_picture", "worst", "best_picture", "best", "seconds", "peak_bytes", "parameters", "macs"),
+        ]
+    ]
+    for table in results.tables:
+        for line in table.lines:
+            s, about = line.summary, results.abouts.get(line.summary.model, About())
+            for measure in table.measures:
+                mean = s.means[measure]
+                figures = [f"{value:.6f}" for value in (mean.value, mean.low, mean.high)]
+                (worst, low), (best, high) = s.worst[measure], line.best_picture[measure]
+                ends = [worst, f"{low:.6f}", best, f"{high:.6f}"]
+                seconds = None if s.seconds is None else f"{s.seconds:.4f}"
+                costs = [seconds, about.peak, about.parameters, about.macs]
+                names = [table.split, table.protocol, s.model, measure, s.pictures, s.scenes]
+                rows.append([*names, *figures, line.marks[measure], *ends, *costs])
+    return _csv(rows)
+
+
+def pictures_csv(results: Results) -> str:
+    """A line for each picture, model and protocol; measures that a protocol has not are empty."""
+    measures = list(dict.fromkeys(measure for table in results.tables for measure in table.measures))
+    rows: list[Sequence[object]] = [["split", "protocol", "model", "picture", "scene", *measures, "seconds", "failure"]]
+    for table in results.tables:
+        for row in table.rows:
+            figures = [f"{row.values[m]:.6f}" if m in row.values else None for m in measures]
+            seconds = None if row.seconds is None else f"{row.seconds:.4f}"
+            rows.append([table.split, table.protocol, row.model, row.name, row.scene, *figures, seconds, None])
+    for f in results.failures:
+        rows.append([f.split, f.protocol, f.model, f.name, None, *[None] * len(measures), None, f.reason])
+    return _csv(rows)
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
