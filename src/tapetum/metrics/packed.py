@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Packed = NDArray[np.floating]
+from tapetum.metrics.ssim import UNIFORM, uniform_similarity
 
-_WINDOW = 7
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+Packed = NDArray[np.floating]
 
 
 def psnr_packed(enhanced: Packed, target: Packed) -> float:
@@ -32,9 +31,9 @@ def ssim_packed(enhanced: Packed, target: Packed) -> float:
         ValueError: shapes that differ, or a side shorter than the window.
     """
     a, b = _scaled(enhanced, target)
-    if min(a.shape[1:]) < _WINDOW:
-        raise ValueError(f"SSIM needs pictures of at least {_WINDOW}x{_WINDOW} pixels, got {a.shape[1]}x{a.shape[2]}")
-    return float(np.mean([_similarity(*planes) for planes in zip(a, b, strict=True)]))
+    if min(a.shape[1:]) < UNIFORM:
+        raise ValueError(f"SSIM needs pictures of at least {UNIFORM}x{UNIFORM} pixels, got {a.shape[1]}x{a.shape[2]}")
+    return float(np.mean([uniform_similarity(*planes) for planes in zip(a, b, strict=True)]))
 
 
 def _scaled(enhanced: Packed, target: Packed) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -42,19 +41,3 @@ def _scaled(enhanced: Packed, target: Packed) -> tuple[NDArray[np.float64], NDAr
         raise ValueError(f"pictures (C, H, W) of one shape are compared, got {enhanced.shape} and {target.shape}")
     a, b = (np.clip(image.astype(np.float64) * 255, 0, 255) for image in (enhanced, target))
     return a, b
-
-
-def _similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    mean_a, mean_b = _window_mean(a), _window_mean(b)
-    sample = _WINDOW**2 / (_WINDOW**2 - 1)
-    variances = sample * (_window_mean(a * a + b * b) - mean_a**2 - mean_b**2)
-    covariance = sample * (_window_mean(a * b) - mean_a * mean_b)
-    luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
-    return float((luminance * (2 * covariance + _C2) / (variances + _C2)).mean())
-
-
-def _window_mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    for _ in range(2):  # rows, then columns
-        sums = np.cumsum(np.pad(plane, ((1, 0), (0, 0))), axis=0)
-        plane = ((sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW).T
-    return plane

@@ -15,8 +15,9 @@ def psnr_rgb_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> floa
     Equal pictures have an infinite one. ``crop_border`` pixels are cut off every side first.
     """
     check(enhanced, target)
-    a, b = (cut_border(as_uint8(image), crop_border).astype(np.float64) for image in (enhanced, target))
-    return _ratio(np.square(a - b).mean(), 255)
+    a, b = (cut_border(as_uint8(image), crop_border) for image in (enhanced, target))
+    difference = a.astype(np.int16) - b
+    return _ratio(np.square(difference, dtype=np.int32).sum(dtype=np.int64) / difference.size, 255)
 
 
 def psnr_y_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float:

@@ -6,17 +6,23 @@ Gaussian window of 11 taps and sigma 1.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.metrics.pictures import Image, as_uint8, check, cut_border, luma
 
 _RADIUS = 5
-_UNIFORM = 7
+UNIFORM = 7  # side of the window without weights
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_STRIP = 48  # rows filtered together: their planes stay in the processor's cache
+_STRIP = 64  # rows measured together: their planes stay in the processor's cache
+_ROWS, _COLUMNS = 16, 32  # filtered by one product of matrices: larger ones multiply more zeros
 _TAPS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
 _TAPS /= _TAPS.sum()
+_BAND = np.array([np.pad(_TAPS, (i, _COLUMNS - 1 - i)) for i in range(_COLUMNS)])
+"""The window at neighbouring positions, one to a row."""
 
 
 def ssim_gaussian_valid_uint8(enhanced: Image, target: Image) -> float:
@@ -55,8 +61,8 @@ def ssim_3d_uint8(enhanced: Image, target: Image, crop_border: int = 0) -> float
     """One 11 x 11 x 11 Gaussian over rows, columns **and channels**, borders replicated (the toolbox's RGB SSIM)."""
     check(enhanced, target)
     a, b = (_padded(cut_border(as_uint8(image), crop_border)) for image in (enhanced, target))
-    moments = [_across_channels(_filtered(plane)) for plane in (a, b, a * a + b * b, a * b)]
-    return float(_similarity(*moments).mean())
+    moments = np.stack([_across_channels(_filtered(planes)) for planes in (a, b, a * a + b * b, a * b)])
+    return float(_similarity(moments).mean())
 
 
 def ssim_uniform7_uint8(enhanced: Image, target: Image) -> float:
@@ -67,23 +73,17 @@ def ssim_uniform7_uint8(enhanced: Image, target: Image) -> float:
         ValueError: a side is shorter than the window (7).
     """
     check(enhanced, target)
-    a, b = (as_uint8(image).astype(np.float64) for image in (enhanced, target))
-    if min(a.shape[:2]) < _UNIFORM:
+    a, b = as_uint8(enhanced), as_uint8(target)
+    if min(a.shape[:2]) < UNIFORM:
         raise ValueError(f"SSIM needs pictures of at least 7 x 7, got {a.shape[0]} x {a.shape[1]}")
-    mean_a, mean_b, squares, product = (_means(plane) for plane in (a, b, a * a + b * b, a * b))
-    sample = _UNIFORM**2 / (_UNIFORM**2 - 1)
-    covariance, variances = product - mean_a * mean_b, squares - mean_a**2 - mean_b**2
-    numerator = (2 * mean_a * mean_b + _C1) * (2 * sample * covariance + _C2)
-    return float((numerator / ((mean_a**2 + mean_b**2 + _C1) * (sample * variances + _C2))).mean())
+    return float(np.mean([uniform_similarity(a[..., c], b[..., c]) for c in range(3)]))
 
 
-def _means(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(H, W, C) -> (H - 6, W - 6, C)``: means of 7 x 7, exact for whole numbers up to the division."""
-    for axis in (0, 1):
-        sums = np.cumsum(np.insert(planes, 0, 0, axis=axis), axis=axis)
-        count = planes.shape[axis] - _UNIFORM + 1
-        planes = sums.take(range(_UNIFORM, _UNIFORM + count), axis) - sums.take(range(count), axis)
-    return planes / _UNIFORM**2
+def uniform_similarity(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """Of two planes ``(H, W)``, 0..255, uint8 or floating: means of 7 x 7 that fit, sample covariance, mean over
+    positions (scikit-image's default). Sides are at least 7.
+    """
+    return _mean_similarity(a, b, _uniform, UNIFORM)
 
 
 def _check_size(image: NDArray[np.generic]) -> None:
@@ -91,40 +91,88 @@ def _check_size(image: NDArray[np.generic]) -> None:
         raise ValueError(f"SSIM needs pictures of at least 11 x 11, got {image.shape[0]} x {image.shape[1]}")
 
 
-def _mean_similarity(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
-    """Of two planes ``(H, W)``, over the ``(H - 10, W - 10)`` positions where the window fits."""
-    height = a.shape[0] - 2 * _RADIUS
+def _mean_similarity(
+    a: NDArray[np.generic],
+    b: NDArray[np.generic],
+    moments: Callable[[NDArray[np.generic], NDArray[np.generic]], NDArray[np.float64]] | None = None,
+    window: int = 2 * _RADIUS + 1,
+) -> float:
+    """Of two planes ``(H, W)``, over the positions where the window fits. ``moments`` are the Gaussian's or others."""
+    height, width = (side - window + 1 for side in a.shape)
     total = 0.0
     for top in range(0, height, _STRIP):
-        rows = slice(top, min(top + _STRIP, height) + 2 * _RADIUS)
-        x, y = a[rows].astype(np.float64), b[rows].astype(np.float64)
-        total += _similarity(*(_filtered(plane) for plane in (x, y, x * x + y * y, x * y))).sum()
-    return float(total / (height * (a.shape[1] - 2 * _RADIUS)))
+        rows = slice(top, min(top + _STRIP, height) + window - 1)
+        total += _similarity((moments or _gaussian)(a[rows], b[rows])).sum()
+    return float(total / (height * width))
 
 
-def _similarity(
-    mean_a: NDArray[np.float64], mean_b: NDArray[np.float64], squares: NDArray[np.float64], product: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """From filtered a, b, a^2 + b^2, a b: only the sum of the two variances is ever needed."""
-    mean_squares, mean_product = mean_a * mean_a + mean_b * mean_b, mean_a * mean_b
-    numerator = (2 * mean_product + _C1) * (2 * (product - mean_product) + _C2)
-    return numerator / ((mean_squares + _C1) * (squares - mean_squares + _C2))
+def _gaussian(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.float64]:
+    """The window's mean of a, b, a^2 + b^2 and a b: ``(H, W), (H, W) -> (4, H - 10, W - 10)``."""
+    return _filtered(_products(a, b, np.float64))
+
+
+def _uniform(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.float64]:
+    """The same of 7 x 7 without weights, with *sample* variances and covariance in the place of the population's:
+    ``(4, H - 6, W - 6)``.
+    """
+    sums = _products(a, b, np.int32 if a.dtype == b.dtype == np.uint8 else np.float64)  # integers: exact, and quick
+    for _ in range(2):
+        pairs = sums[:, 1:] + sums[:, :-1]
+        fours = pairs[:, 2:] + pairs[:, :-2]
+        sums = (fours[:, :-3] + pairs[:, 4:-1] + sums[:, 6:]).swapaxes(1, 2)
+    means = sums / float(UNIFORM**2)
+    mean_a, mean_b, squares, product = means
+    more = 1 / (UNIFORM**2 - 1)
+    squares += more * (squares - mean_a * mean_a - mean_b * mean_b)
+    product += more * (product - mean_a * mean_b)
+    return means
+
+
+def _products(a: NDArray[np.generic], b: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[Any]:
+    """a, b, a^2 + b^2, a b: ``(4, H, W)``."""
+    planes = np.empty((4, *a.shape), dtype)
+    planes[0], planes[1] = a, b
+    np.multiply(planes[0], planes[0], out=planes[2])
+    planes[2] += planes[1] * planes[1]
+    np.multiply(planes[0], planes[1], out=planes[3])
+    return planes
+
+
+def _similarity(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From means of a, b, a^2 + b^2 and a b (:func:`_gaussian`), which are overwritten: only the sum of the two
+    variances is ever needed.
+    """
+    a, b, squares, product = moments
+    means = a * b
+    a *= a
+    b *= b
+    a += b
+    product -= means
+    squares -= a
+    for term, factor, constant in ((means, 2, _C1), (product, 2, _C2), (a, 1, _C1), (squares, 1, _C2)):
+        term *= factor
+        term += constant
+    means *= product
+    a *= squares
+    means /= a
+    return means
 
 
 def _filtered(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(..., H, W) -> (..., H - 10, W - 10)``: the separable window, where it fits."""
-    return _along_rows(_along_rows(planes).swapaxes(-2, -1)).swapaxes(-2, -1)
-
-
-def _along_rows(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    height = planes.shape[-2] - 2 * _RADIUS
-    result = planes[..., _RADIUS : _RADIUS + height, :] * _TAPS[_RADIUS]
-    pair = np.empty_like(result)
-    for i in range(_RADIUS):  # the window is symmetric: two rows share a weight
-        j = 2 * _RADIUS - i
-        np.add(planes[..., i : i + height, :], planes[..., j : j + height, :], out=pair)
-        pair *= _TAPS[i]
-        result += pair
+    """``(P, H, W) -> (P, H - 10, W - 10)``: the separable window, where it fits."""
+    count, height, width = len(planes), planes.shape[1] - 2 * _RADIUS, planes.shape[2] - 2 * _RADIUS
+    tall = np.empty((count, height, planes.shape[2]))
+    for top in range(0, height, _ROWS):
+        rows = min(_ROWS, height - top)
+        reach = rows + 2 * _RADIUS
+        np.matmul(_BAND[:rows, :reach], planes[:, top : top + reach], out=tall[:, top : top + rows])
+    result = np.empty((count, height, width))
+    flat = tall.reshape(count * height, -1)
+    for left in range(0, width, _COLUMNS):
+        columns = min(_COLUMNS, width - left)
+        reach = columns + 2 * _RADIUS
+        part = flat[:, left : left + reach] @ _BAND[:columns, :reach].T
+        result[:, :, left : left + columns] = part.reshape(count, height, columns)
     return result
 
 
