@@ -1,13 +1,17 @@
 # make demo    enhance the sample pictures with the bundled model (core install, no torch)
 # make test    lint, types and tests            make test-slow    also the tests that take minutes
-# make bench   speed and memory                 make clean        remove what make made
+# make bench   speed and memory                 make benchmark    figures of all models, as a report in benchmark/
+# make clean   remove what make made
 #
 # PYTHON=python3.12 chooses the interpreter; TORCH=torch chooses another build or version of torch for the tests
 # (pip's own settings say from where, for instance PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu).
+# make benchmark: DATA=DIR is the folder of LOL v1 with its splits.json, JOBS=N how many processes.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+DATA ?= ../shared/data/lol_v1
+JOBS ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +19,7 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 SAMPLES := src/tapetum/assets/samples
 
-.PHONY: demo check test test-slow bench clean
+.PHONY: demo check test test-slow bench benchmark clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/tapetum enhance $(SAMPLES) -o demo --compare --overwrite
@@ -36,6 +40,10 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/default_speed.py
 	$(BIN)/python benchmarks/enhancer.py
 
+# The report's table.md goes into README.md and docs/evaluation.md by hand; predictions are kept, so again is cheap
+benchmark: $(VENV)/dev.stamp
+	$(BIN)/tapetum benchmark benchmarks/benchmark.yaml data.0.folder=$(DATA) --jobs $(JOBS) -o benchmark
+
 $(VENV)/core.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -47,5 +55,5 @@ $(VENV)/dev.stamp: pyproject.toml $(VENV)/core.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo benchmark build dist .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

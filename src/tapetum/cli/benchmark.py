@@ -126,6 +126,7 @@ def show(table: Table) -> None:
     from rich import table as rich_table
 
     from tapetum.evaluation.benchmark.results import decimals, title_of
+    from tapetum.evaluation.benchmark.tables import extent
 
     titles = [title_of(measure, table.measures) for measure in table.measures]
     drawn = rich_table.Table("model", *titles, "s/picture", box=None, pad_edge=False)
@@ -137,6 +138,6 @@ def show(table: Table) -> None:
         figures = [summary.means[m].text(decimals(m)) + marks[line.marks[m]] for m in table.measures]
         seconds = "-" if summary.seconds is None else f"{summary.seconds:.3f}"
         drawn.add_row(printable(summary.model), *figures, seconds)
-    typer.echo(printable(f"{table.split}: {table.pictures} pictures of {table.scenes} scenes, {table.protocol}"))
+    typer.echo(printable(f"{table.split}: {extent(table)}, {table.protocol}"))
     print_table(drawn)
     typer.echo("* best, † not significantly different from it")

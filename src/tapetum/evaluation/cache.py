@@ -163,7 +163,7 @@ def write_arrays(arrays: Arrays, path: Path) -> None:
 def read_arrays(path: Path) -> Arrays:
     """What :func:`write_arrays` wrote; every byte is checked. Raises InputError: the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path}: damaged") from None

@@ -132,8 +132,10 @@ def curve(shares: Sequence[float], width: int = 256, height: int = 60) -> str:
 
 def nice_ticks(low: float, high: float) -> list[float]:
     """Four to eight round numbers, the first at most ``low`` and the last at least ``high``."""
-    span = high - low or abs(high) or 1.0
-    raw = span / 5
+    least = 1e-6 * max(1.0, abs(low), abs(high))
+    if high - low < least:  # all values alike: some room around them
+        low, high = low - least, high + least
+    raw = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -18,6 +18,7 @@ class ModelSection(Section):
     device: str = "auto"
     options: dict[str, int | float | str] = Field(default_factory=dict)
     label: str = ""
+    leave_out: list[str] = Field(default_factory=list)
 
 
 class DataSection(Section):
@@ -71,7 +72,9 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
     for override in overrides or []:
         apply(content, override)
     file = validate(path, content, BenchmarkFile)
-    models = tuple(Model(m.name, _path(m.weights), m.device, dict(m.options), m.label) for m in file.models)
+    models = tuple(
+        Model(m.name, _path(m.weights), m.device, dict(m.options), m.label, tuple(m.leave_out)) for m in file.models
+    )
     data = tuple(
         Data(_path(d.folder), tuple(d.splits) if d.splits else None, d.layout, _path(d.low), _path(d.target), d.label)
         for d in file.data

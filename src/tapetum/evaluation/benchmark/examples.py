@@ -55,10 +55,10 @@ def chosen(table: Table) -> dict[str, str]:
     order = sorted(values, key=lambda name: (float(np.mean(values[name])), name))
     if better(measure) == "lower":
         order.reverse()
-    places = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
-    return {
-        what: name for what, name in places.items() if list(places.values()).index(name) == list(places).index(what)
-    }
+    median = order[len(order) // 2]
+    # of few pictures one may be several of these: it is shown once
+    places = {median: "median", order[-1]: "best", order[0]: "worst"}
+    return {what: name for what in ("worst", "median", "best") for name, its in places.items() if its == what}
 
 
 def _example(what: str, name: str, table: Table, task: Task, width: int) -> dict[str, Any]:

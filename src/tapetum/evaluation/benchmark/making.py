@@ -131,7 +131,7 @@ def missing(
         store = store_of(cache, model, protocol)
         folders[store.folder] = None
         for split in splits:
-            for pair in split.pairs:
+            for pair in split.pairs if split.name not in model.leave_out else ():
                 try:
                     name = name_of(pair, split, protocol)
                 except InputError:

@@ -12,7 +12,7 @@ from tapetum.evaluation.benchmark.examples import ERROR_SCALE, examples_of
 from tapetum.evaluation.benchmark.measuring import Task
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
 from tapetum.evaluation.benchmark.stored import About
-from tapetum.evaluation.benchmark.tables import cost_cells, facts_lines, missing
+from tapetum.evaluation.benchmark.tables import cost_cells, extent, facts_lines, missing
 from tapetum.evaluation.report import better
 
 # nothing may be loaded but what is in the file; the browser itself sees to that
@@ -95,7 +95,7 @@ def _section(number: int, table: Table, results: Results) -> str:
         hidden += "</details>"
     return f"""<section id="t{number}">
 <h2>{escape(_heading(table, results))}</h2>
-<p class="sub">{table.pictures} pictures of {table.scenes} scenes · protocol {escape(table.protocol)}</p>
+<p class="sub">{extent(table)} · protocol {escape(table.protocol)}</p>
 <p class="verdict">{_verdict(table)}</p>
 {_table(table, results)}
 <p class="note">Mean over pictures, below it the 95 % interval over scenes. <b class="best">Bold</b>: the best.
@@ -115,6 +115,9 @@ _TEST = (
 )
 
 
+_FEWEST = 6  # scenes with which the test can have p < 0.05: 2 / 2**5 is more
+
+
 def _verdict(table: Table) -> str:
     """The table in one or two sentences."""
     first = table.measures[0]
@@ -124,7 +127,10 @@ def _verdict(table: Table) -> str:
         return ""
     level = [escape(line.summary.model) for line in table.lines if line.marks[first] == "level"]
     text = f"<b>{escape(best.model)}</b> has the best {name}: {best.means[first].text(decimals(first))}."
-    if level:
+    if level and table.scenes < _FEWEST:
+        scenes = "1 scene is" if table.scenes == 1 else f"{table.scenes} scenes are"
+        text += f" {scenes} too few for any difference to be significant."
+    elif level:
         text += f" Not significantly different from it: {', '.join(level)}."
     corrected = next((m for m in table.measures if m.startswith(f"{first}/")), None)
     other = next((x.summary.model for x in table.lines if corrected and x.marks[corrected] == "best"), None)

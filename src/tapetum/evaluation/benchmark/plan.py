@@ -33,6 +33,7 @@ class Model:
         device: as ``Enhancer`` takes it.
         options: of the model, such as steps.
         label: its name in the report; "": made of the others.
+        leave_out: names of splits that it is not measured on, since it was trained on them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Model:
     device: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
+    leave_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -186,6 +188,11 @@ def find_pictures(plan: Plan) -> list[Split]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"two data sets would be called {twice!r} in the report: give one a label")
+    for model in plan.models:
+        for name in model.leave_out:
+            if name not in names:
+                near = nearest(name, names)
+                raise UsageError(f"{model.title} leaves out {name!r}{near}: there is only {', '.join(names)}")
     return splits
 
 

@@ -62,7 +62,8 @@ def run(
         step("measure", done, len(tasks))
     failures = [outcome for outcome in outcomes if outcome.row is None]
     if len(failures) == len(outcomes):
-        raise InputError(f"nothing could be measured: {failures[0].reason}")
+        reason = failures[0].reason if failures else "every model leaves out every split"
+        raise InputError(f"nothing could be measured: {reason}")
     scenes = {split.name: {pair.name: pair.scene for pair in split.pairs} for split in splits}
     tables = tabulate(outcomes, [model.title for model in plan.models], scenes)
     results = Results(facts_of(plan, splits, protocols, jobs, made), tables, made.abouts, failures)
@@ -76,14 +77,15 @@ def tasks_of(plan: Plan, splits: Sequence[Split], protocols: Sequence[Protocol],
     tasks = []
     for protocol in protocols:
         for split in splits:
+            models = [model for model in plan.models if split.name not in model.leave_out]
             for pair in split.pairs:
                 try:
                     name = name_of(pair, split, protocol)
                 except InputError as error:
-                    places: dict[str, Place | str] = {model.title: str(error) for model in plan.models}
+                    places: dict[str, Place | str] = {model.title: str(error) for model in models}
                 else:
                     places = {}
-                    for model in plan.models:
+                    for model in models:
                         place = stores[protocol.name, model.title], name
                         places[model.title] = made.failed.get(place, place)
                 alone = replace(split, pairs=())
@@ -109,6 +111,7 @@ def facts_of(
         "protocols": [protocol.name for protocol in protocols],
         "self_ensemble": plan.self_ensemble,
         "gt_mean": plan.gt_mean,
+        "left_out": [{"model": m.title, "split": name} for m in plan.models for name in m.leave_out],
         "engines": engines,
         "made": made.made,
         "found": made.found,

@@ -22,7 +22,7 @@ def markdown(results: Results) -> str:
     facts = results.facts
     parts = [f"# {_cell(facts['title'])}", NOTE]
     for table in results.tables:
-        heading = f"{table.split}: {table.pictures} pictures of {table.scenes} scenes, protocol {table.protocol}"
+        heading = f"{table.split}: {extent(table)}, protocol {table.protocol}"
         parts += [f"## {_cell(heading)}", _markdown_table(table, results)]
     if results.failures:
         lines = [
@@ -72,12 +72,25 @@ def cost_cells(line: Line, about: About) -> list[str]:
     ]
 
 
+def extent(table: Table) -> str:
+    """ "15 pictures of 11 scenes"."""
+    return f"{_counted(table.pictures, 'picture')} of {_counted(table.scenes, 'scene')}"
+
+
+def _data(each: dict[str, Any]) -> str:
+    return f"{each['name']} ({_counted(each['pictures'], 'picture')}, {_counted(each['scenes'], 'scene')})"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def facts_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and text of what a reader must know of where figures come from."""
     jobs, engines = facts["jobs"], facts["engines"]
     beside = "" if jobs == 1 else f"; up to {jobs} processes at once, which disturbs times"
     lines = [
-        ("data", "; ".join(f"{d['name']} ({d['pictures']} pictures, {d['scenes']} scenes)" for d in facts["data"])),
+        ("data", "; ".join(_data(each) for each in facts["data"])),
         ("protocols", ", ".join(facts["protocols"]) + (", self-ensemble of eight" if facts["self_ensemble"] else "")),
         ("GT-mean", facts["gt_mean"]),
         ("date", facts["date"]),
@@ -89,6 +102,9 @@ def facts_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory", "the most that a model's process had in all, programs and libraries included"),
         ("predictions", f"{facts['made']} made, {facts['found']} found in the cache"),
     ]
+    if facts["left_out"]:
+        pairs = "; ".join(f"{each['model']} on {each['split']}" for each in facts["left_out"])
+        lines.insert(1, ("left out", f"{pairs}: trained on these scenes"))
     if facts["limit"] is not None:
         lines.insert(1, ("only a try", f"the first {facts['limit']} pictures of each split"))
     return lines

@@ -1,0 +1,150 @@
+"""The report in a real browser: it works, it asks for nothing, and no name in it does harm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tapetum.evaluation.benchmark.charts import curve, nice_ticks
+from tapetum.evaluation.benchmark.examples import ERROR_SCALE, error_map, histogram
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Opens a page in a browser without a window: its document after its scripts ran."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"none of these browsers is installed: {', '.join(BROWSERS)}")
+    profile = tmp_path_factory.mktemp("profile")
+
+    def run(page: Path, *options: str) -> str:
+        base = [program, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+        done = subprocess.run([*base, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def dom(browse: Any, finished: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The document after the second column was sorted twice and another model was chosen in the first example."""
+    steps = """
+    document.body.dataset.loaded = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
+    const button = document.querySelectorAll("table.sortable th button")[1];
+    const order = () => [...document.querySelectorAll("table.sortable")[0].tBodies[0].rows]
+      .map((row) => Number(row.cells[1].dataset.value));
+    button.click(); document.body.dataset.down = order().join(" ");
+    button.click(); document.body.dataset.up = order().join(" ");
+    const example = document.querySelector(".example");
+    const before = example.querySelector(".after").src;
+    example.querySelectorAll(".pick input")[1].click();
+    document.body.dataset.changed = before !== example.querySelector(".after").src;
+    const cut = example.querySelector(".stage input");
+    cut.value = 20; cut.dispatchEvent(new Event("input"));
+    document.body.dataset.cut = example.querySelector(".stage").style.getPropertyValue("--cut");
+    document.getElementById("theme").click();
+    """
+    html = (finished.out / "report.html").read_text(encoding="utf-8")
+    page = tmp_path_factory.mktemp("page") / "steps.html"
+    page.write_text(html.replace("</body>", f"<script>addEventListener('load', () => {{{steps}}})</script></body>"))
+    return browse(page, "--dump-dom", "--virtual-time-budget=3000")
+
+
+def attribute(dom: str, name: str) -> str:
+    found = re.search(rf'\bdata-{name}="([^"]*)"', dom)
+    assert found is not None, f"no data-{name}"
+    return found.group(1)
+
+
+def test_scripts_ran_without_error(dom: str) -> None:
+    assert attribute(dom, "ready") == "yes"
+    assert "data-error=" not in dom
+
+
+def test_sorting_by_a_click(dom: str) -> None:
+    down, up = ([float(value) for value in attribute(dom, name).split()] for name in ("down", "up"))
+    assert len(down) == 3
+    assert down == sorted(down, reverse=True)
+    assert up == sorted(up)
+    assert 'aria-sort="ascending"' in dom
+
+
+def test_sliders_and_models(dom: str) -> None:
+    assert attribute(dom, "changed") == "true"
+    assert attribute(dom, "cut") == "20%"
+    assert attribute(dom, "loaded") == "true"
+    assert attribute(dom, "theme") in ("light", "dark")
+    assert dom.count('class="example"') == 6, "worst, median and best for each of two protocols"
+
+
+def test_a_name_that_is_html_is_text(dom: str, finished: Any) -> None:
+    html = (finished.out / "report.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    assert "<b>A & B" not in html
+    assert '<img src="x"' not in dom
+    assert re.search(r"<title>([^<]*)</title>", dom).group(1) == "&lt;/title&gt;&lt;b&gt;A &amp; B"  # type: ignore[union-attr]
+
+
+def test_nothing_is_asked_for(finished: Any) -> None:
+    html = (finished.out / "report.html").read_text(encoding="utf-8")
+    visible = html.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import|<link|<iframe", re.sub(r"data:image/webp;base64,[^\"]+", "", visible)
+    )
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', html)) <= {"#t0", "#t1", "#facts"}
+    assert "default-src 'none'" in html, "and the browser would not load it"
+
+
+def test_what_a_reader_must_know_is_said(finished: Any) -> None:
+    html = (finished.out / "report.html").read_text(encoding="utf-8")
+    facts = finished.results.facts
+    for text in (facts["date"], facts["machine"], facts["versions"]["numpy"], "eval15", "strict", facts["gt_mean"]):
+        assert text in html, text
+
+
+@pytest.mark.parametrize("size", ["1200,2000", "400,2000"])
+def test_it_is_drawn(browse: Any, finished: Any, tmp_path: Path, size: str) -> None:
+    picture = tmp_path / "shot.png"
+    browse(finished.out / "report.html", f"--screenshot={picture}", f"--window-size={size}", "--hide-scrollbars")
+    with Image.open(picture) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape[0] == 2000
+    assert len(np.unique(pixels[::3, ::3].reshape(-1, 3), axis=0)) > 300, "pictures, not a blank page"
+
+
+def test_error_map() -> None:
+    target = np.full((2, 3, 3), 0.5, np.float32)
+    dark, bright = error_map(target, target), error_map(target + ERROR_SCALE, target)
+    assert dark.shape == (2, 3, 3)
+    assert dark.max() < 30
+    assert bright.max() > 250
+    assert np.array_equal(bright, error_map(target + 0.5, target)), "beyond the scale it stays"
+
+
+def test_histogram() -> None:
+    image = np.zeros((4, 4, 3), np.float32)
+    image[:2] = 1
+    shares = histogram(image)
+    assert shares[0] == shares[-1] == 0.5
+    assert sum(shares) == 1
+    assert curve(shares).startswith("M0,0.0L4,60.0")
+
+
+@given(st.floats(-1e4, 1e4), st.floats(0, 1e4))
+def test_ticks(low: float, span: float) -> None:
+    ticks = nice_ticks(low, low + span)
+    assert ticks[0] <= low + 1e-6 * max(1, abs(low))
+    assert ticks[-1] >= low + span - 1e-6 * max(1, abs(low) + span)
+    assert 2 <= len(ticks) <= 9
+    assert ticks == sorted(set(ticks))
