@@ -40,9 +40,10 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/default_speed.py
 	$(BIN)/python benchmarks/enhancer.py
 
-# The report's table.md goes into README.md and docs/evaluation.md by hand; predictions are kept, so again is cheap
+# Predictions are kept, so that again is cheap; the tables go into the documentation
 benchmark: $(VENV)/dev.stamp
 	$(BIN)/tapetum benchmark benchmarks/benchmark.yaml data.0.folder=$(DATA) --jobs $(JOBS) -o benchmark
+	$(BIN)/python scripts/insert_table.py benchmark/table.md docs/evaluation.md
 
 $(VENV)/core.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -24,11 +24,11 @@ def strips(table: Table, measure: str) -> str:
     rows = []
     for line in table.lines:
         mean = line.summary.means[measure]
-        dots = "".join(
-            f'<circle cx="{at(row.values[measure])}" cy="50%" r="3">'
+        own = [row for row in table.rows if row.model == line.summary.model]
+        dots = "".join(  # spread up and down, so that they hide each other less
+            f'<circle cx="{at(row.values[measure])}" cy="{20 + i * 7 % 11 * 6}%" r="2.5">'
             f"<title>{escape(row.name)}: {row.values[measure]:.{digits}f}</title></circle>"
-            for row in table.rows
-            if row.model == line.summary.model
+            for i, row in enumerate(own)
         )
         grid = "".join(f'<line class="grid" x1="{at(tick)}" x2="{at(tick)}" y1="0" y2="100%"/>' for tick in ticks)
         interval = f'<line class="interval" x1="{at(mean.low)}" x2="{at(mean.high)}" y1="50%" y2="50%"/>'
@@ -88,7 +88,7 @@ def quality_by_time(table: Table, measure: str) -> str:
             f"{escape(_short(model))}</text>"
         )
     title = escape(title_of(measure, table.measures))
-    caption = f"{title} by time <small>seconds for a picture on one core, logarithmic</small>"
+    caption = f"{title} by time <small>seconds for a picture, logarithmic</small>"
     return (
         f'<figure class="chart"><figcaption>{caption}</figcaption>'
         f'<svg class="scatter" role="img" aria-label="{title} by time">{"".join(parts)}</svg></figure>'

@@ -40,9 +40,11 @@ def examples_of(table: Table, tasks: Sequence[Task], tables: int) -> list[dict[s
     found = []
     for what, name in chosen(table).items():
         try:
-            found.append(_example(what, name, table, by_name[name], width))
+            example = _example(what, name, table, by_name[name], width)
         except InputError:  # gone since it was measured: nothing to show
             continue
+        if example["models"]:
+            found.append(example)
     return found
 
 
