@@ -12,6 +12,7 @@ import typer
 from tapetum import __version__
 from tapetum.cli import (
     benchmark,
+    data,
     detect_eval,
     enhance,
     evaluate,
@@ -61,6 +62,7 @@ app.command("train")(train.train)
 app.add_typer(recipe.app, name="recipe")
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(data.app, name="data")
 app.command("detect-eval")(detect_eval.detect_eval)
 app.add_typer(labels.app, name="labels")
 app.add_typer(raw.app, name="raw")

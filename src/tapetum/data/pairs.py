@@ -16,6 +16,12 @@ from tapetum.errors import InputError
 
 T = TypeVar("T")
 
+SPLITS_FILE = "splits.json"
+# names that the folders of dark pictures and of their targets have
+SIDES = (("low", "high"), ("input", "target"), ("Low", "Normal"), ("Low", "High"))
+# tried in this order when no split is named; all that exist are measured
+TEST_SPLITS = ("eval15", "clean_test", "Test", "test")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -55,9 +61,18 @@ def pairs_of_folders(
     return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows, key=lambda n: targets[n].name)]
 
 
+def sides_of(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of dark pictures and of targets in ``folder``, or None where it has no such two."""
+    for low, target in SIDES:
+        if (folder / low).is_dir() and (folder / target).is_dir():
+            return folder / low, folder / target
+    return None
+
+
 def pairs_of_split(file: Path, key: str) -> list[Pair]:
     """Pairs of a split file like LOL v1's ``splits.json``: ``key`` lists members ``FOLDER/ID``, whose files are
-    ``FOLDER/low/ID.*`` and ``FOLDER/high/ID.*`` beside the split file; ``scene`` numbers their scenes.
+    ``FOLDER/low/ID.*`` and ``FOLDER/high/ID.*`` (or as other ``SIDES`` are called) beside the split file, or below its
+    ``root``; ``scene`` numbers their scenes.
 
     Raises:
         InputError: the file, the key or a picture is missing.
@@ -67,13 +82,13 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
     if key not in lists:
         raise InputError(f"{file}: has no split {key!r} (it has {', '.join(lists)})")
     members, scenes = content[key], content.get("scene", {})
+    root = root_of_split(file)
     stems: dict[Path, dict[str, Path]] = {}
     pairs = []
     for member in members:
         folder, _, name = member.rpartition("/")
         found = []
-        for side in ("low", "high"):
-            place = file.parent / folder / side
+        for place in sides_of(root / folder) or (root / folder / "low", root / folder / "high"):
             if place not in stems:
                 stems[place] = _by_stem(place)
             if name not in stems[place]:
@@ -81,6 +96,14 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
             found.append(stems[place][name])
         pairs.append(Pair(member, found[0], found[1], str(scenes.get(member, member))))
     return pairs
+
+
+def root_of_split(file: Path) -> Path:
+    """The folder below which a split file's members lie: its own, or what it calls "root" (seen from its own)."""
+    root = _read_split(file).get("root", ".")
+    if not isinstance(root, str):
+        raise InputError(f"{file}: not a split file: its root must be the name of a folder")
+    return file.parent / root
 
 
 def scenes_of_split(file: Path, prefix: str) -> dict[str, str]:

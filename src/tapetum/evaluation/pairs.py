@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tapetum.data.pairs import Pair, pairs_of_folders, pairs_of_split
+from tapetum.data.pairs import (
+    SIDES,
+    SPLITS_FILE,
+    TEST_SPLITS,
+    Pair,
+    pairs_of_folders,
+    pairs_of_split,
+    root_of_split,
+    sides_of,
+)
 from tapetum.errors import InputError, UsageError
-
-SPLITS_FILE = "splits.json"
-# names that the folders of dark pictures and of their targets have
-SIDES = (("low", "high"), ("input", "target"), ("Low", "Normal"), ("Low", "High"))
-# tried in this order when no split is named; all that exist are measured
-TEST_SPLITS = ("eval15", "clean_test", "Test", "test")
 
 
 def find_splits(root: Path, splits: list[str] | None = None) -> dict[str, list[Pair]]:
@@ -22,15 +25,19 @@ def find_splits(root: Path, splits: list[str] | None = None) -> dict[str, list[P
     ``ROOT/SPLIT/{Low,Normal}`` (LOL v2), the same two folders directly in ROOT, and lists in ``ROOT/splits.json``.
 
     Args:
+        root: the folder, or a split file, whose lists and folders are then taken (``tapetum data check`` writes such).
         splits: names; None: every test split that is there.
 
     Raises:
         InputError: no such folder or layout, or a picture without its partner.
         UsageError: no such split.
     """
+    file = root / SPLITS_FILE
+    if root.is_file():
+        file, root = root, root_of_split(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    lists, scenes = read_lists(root / SPLITS_FILE)
+    lists, scenes = read_lists(file)
     if splits is None:
         splits = [name for name in TEST_SPLITS if name in lists or sides_of(root / name)]
         if not splits and sides_of(root):
@@ -43,7 +50,7 @@ def find_splits(root: Path, splits: list[str] | None = None) -> dict[str, list[P
     found = {}
     for split in splits:
         if split in lists:
-            found[split] = pairs_of_split(root / SPLITS_FILE, split)
+            found[split] = pairs_of_split(file, split)
         elif sides := sides_of(root / split):
             below = {
                 key.removeprefix(f"{split}/"): scene for key, scene in scenes.items() if key.startswith(f"{split}/")
@@ -53,14 +60,6 @@ def find_splits(root: Path, splits: list[str] | None = None) -> dict[str, list[P
             known = [*lists, *sorted(p.name for p in root.iterdir() if sides_of(p))]
             raise UsageError(f"{root} has no split {split!r}" + (f": choose from {', '.join(known)}" if known else ""))
     return found
-
-
-def sides_of(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of dark pictures and of targets in ``folder``, or None where it has no such two."""
-    for low, target in SIDES:
-        if (folder / low).is_dir() and (folder / target).is_dir():
-            return folder / low, folder / target
-    return None
 
 
 def read_lists(file: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
