@@ -94,3 +94,15 @@ def test_reductions_and_weights_go_together(loss) -> None:
 def test_unknown_reduction() -> None:
     with pytest.raises(ValueError, match="got 'max'"):
         losses.l1(*pair(), reduction="max")  # type: ignore[arg-type]
+
+
+def test_partly_free_of_brightness() -> None:
+    """At the target's brightness nothing is lost but the plain share; without shares it is the loss itself."""
+    target = torch.rand(2, 3, 8, 8) * 0.5 + 0.25
+    darker = target * torch.tensor([0.5, 0.8])[:, None, None, None]
+    assert losses.partly_free(losses.l1, darker, target, 0, 0) == losses.l1(darker, target)
+    torch.testing.assert_close(losses.at_brightness(darker, target), target)
+    expected = 0.25 * losses.l1(darker, target)
+    torch.testing.assert_close(losses.partly_free(losses.l1, darker, target, 0.75, 0.5), expected)
+    rough = target + torch.tensor([0.1, -0.1]).repeat(4)
+    assert losses.partly_free(losses.l1, rough, target, 0, 0.5) > losses.l1(rough, target) + 0.05

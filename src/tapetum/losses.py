@@ -7,6 +7,7 @@ As the Retinexformer / BasicSR toolbox defines them; its ``loss_weight`` is a fa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -44,6 +45,25 @@ def total_variation(pred: Tensor) -> Tensor:
     """Mean absolute difference of neighbours in a column plus that of neighbours in a row."""
     rows, columns = pred.diff(dim=2), pred.diff(dim=3)
     return rows.abs().mean() + columns.abs().mean()
+
+
+def at_brightness(pred: Tensor, target: Tensor) -> Tensor:
+    """Each picture of ``pred`` times what gives it the mean of its target, 0.25 to 4 (GT-mean made differentiable)."""
+    mean = pred.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+    return pred * (target.mean((1, 2, 3), keepdim=True) / mean).clamp(0.25, 4.0)
+
+
+def partly_free(
+    loss: Callable[[Tensor, Tensor], Tensor], pred: Tensor, target: Tensor, free: float, gradient: float
+) -> Tensor:
+    """``loss``, the share ``free`` of it at the target's brightness, and ``gradient`` times the
+    :func:`total_variation` of the difference there: how bright a photographer wanted a picture is partly chance, and a
+    short training would spend most of itself on it. With 0 and 0 it is ``loss``.
+    """
+    if not free and not gradient:
+        return loss(pred, target)
+    matched = at_brightness(pred, target)
+    return (1 - free) * loss(pred, target) + free * loss(matched, target) + gradient * total_variation(matched - target)
 
 
 def psnr(pred: Tensor, target: Tensor, on_luma: bool = False) -> Tensor:

@@ -43,7 +43,7 @@ class Source:
         low_key: "identity" only: contrast is raised by an exponent of up to ``1 + low_key`` on linear light, whites
             kept, and half of the pictures lose light towards one border, because pictures with large deep shadows are
             to stay as they are, too.
-        shrink: largest factor by which pictures are shrunk first, 1 or 2 (drawn).
+        shrink: largest whole factor by which pictures are shrunk first (drawn), where patches still fit.
         stride: corners of patches are multiples of this: the toolbox's sliding window, its windows drawn.
         read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
         turns: draw one of all eight flips and rotations; else flips only.

@@ -180,7 +180,7 @@ class SourceSection(Section):
     stops: tuple[float, float] = (1.0, 5.0)
     gain: Annotated[float, Field(ge=0)] = 0.0
     low_key: Annotated[float, Field(ge=0)] = 0.0
-    shrink: Literal[1, 2] = 1
+    shrink: Annotated[int, Field(ge=1, le=8)] = 1
     stride: Annotated[int, Field(ge=1)] = 1
     """Corners of patches are multiples of this: the sliding window of the Retinexformer toolbox."""
     resize: ResizeSection | None = None

@@ -22,17 +22,26 @@ class MambaLLIEObjective:
         loss: "l1" (every published file), "mse" or "charbonnier".
         weight: factor of the loss.
         reduction: "mean" or "sum" over all numbers of a batch.
+        brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`.
 
     Raises:
         UsageError: no such loss or reduction.
     """
 
-    def __init__(self, loss: str = "l1", weight: float = 1.0, reduction: Literal["mean", "sum"] = "mean") -> None:
+    def __init__(
+        self,
+        loss: str = "l1",
+        weight: float = 1.0,
+        reduction: Literal["mean", "sum"] = "mean",
+        brightness_free: float = 0.0,
+        gradient: float = 0.0,
+    ) -> None:
         if loss not in LOSSES:
             raise UsageError(f"objective.loss: unknown {loss!r}, choose from {', '.join(LOSSES)}")
         if reduction not in ("mean", "sum"):
             raise UsageError(f"objective.reduction: unknown {reduction!r}, choose from mean, sum")
-        self._loss = partial(LOSSES[loss], reduction=reduction)
+        chosen = partial(LOSSES[loss], reduction=reduction)
+        self._loss = partial(losses.partly_free, chosen, free=brightness_free, gradient=gradient)
         self._weight = weight
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

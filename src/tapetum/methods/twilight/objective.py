@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from tapetum.losses import total_variation
+from tapetum.losses import at_brightness, total_variation
 
 
 class TwilightObjective:
@@ -31,9 +31,7 @@ class TwilightObjective:
         """``batch``: low and target ``(N, 3, H, W)``, thumbnail ``(N, 3, 64, 64)``, all in [0, 1]."""
         target = batch["target"]
         enhanced = network(batch["low"], batch["thumbnail"]).float()
-        mean = enhanced.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
-        scale = (target.mean((1, 2, 3), keepdim=True) / mean).clamp(0.25, 4.0)
-        matched = enhanced * scale
+        matched = at_brightness(enhanced, target)
         plain = (enhanced - target).abs().mean()
         free = (matched - target).abs().mean()
         edges = total_variation(matched - target)
