@@ -88,6 +88,18 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "out" / "report.html").exists()
 
 
+def test_ctrl_c_is_a_line(tapetum: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.evaluation.benchmark import making
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(making, "_run", stop)
+    result = tapetum("benchmark", "--data", data, "--model", "gamma", "--cache", tmp_path / "c", "-o", tmp_path / "out")
+    assert result.code == 130
+    assert result.err == "stopped: what was predicted is kept, and the same command goes on from there\n"
+
+
 def test_a_file_with_changes(tapetum: Any, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("pydantic")
     pytest.importorskip("yaml")

@@ -110,6 +110,11 @@ def test_methods_have_code_of_their_own() -> None:
     assert cache.code_key("gamma") == cache.code_key("clahe")
 
 
+def test_all_code_that_is_named_is_there() -> None:
+    root = Path(cache.__file__).parents[1]
+    assert all(any(root.glob(place)) for place in cache._SHARED_CODE)
+
+
 def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.safetensors: cannot be read"):
         model_key("retinexformer", tmp_path / "none.safetensors", "torch:cpu")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapetum.cli.console import DONE, FAILED, print_table, printable, progress_bar, say, warnings_as_lines
+from tapetum.cli.console import DONE, FAILED, STOPPED, print_table, printable, progress_bar, say, warnings_as_lines
 from tapetum.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ def benchmark(
         def step(what: str, done: int, total: int) -> None:
             bar.update(tasks[what], completed=done, total=total, visible=True)
 
-        results = run(plan, out, place, jobs, step, say)
+        try:
+            results = run(plan, out, place, jobs, step, say)
+        except KeyboardInterrupt:
+            say("stopped: what was predicted is kept, and the same command goes on from there")
+            raise typer.Exit(STOPPED) from None
     for table in results.tables:
         show(table)
     for failure in results.failures:

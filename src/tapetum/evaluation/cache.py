@@ -28,11 +28,14 @@ Entry = TypeVar("Entry")
 # what stands between a picture file and its enhanced picture, beside the method's own folder
 _SHARED_CODE = (
     "budget.py",
-    "data/*.py",
+    *(f"data/{name}.py" for name in ("arrays", "layouts", "pictures", "resize")),
     "engines",
     "enhancer.py",
     "evaluation/protocols.py",
-    "imaging/*.py",
+    *(
+        f"imaging/{name}.py"
+        for name in ("arrays", "colour", "moments", "profiles", "reading", "resize", "tiles", "vips")
+    ),
     "methods/*.py",
     "methods/blocks",
     "ops",
