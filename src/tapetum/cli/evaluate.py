@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli import options
-from tapetum.cli.console import DONE, print_table, printable, progress_bar
+from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
 from tapetum.cli.measuring import check_folders, check_one_model, named, tell
 from tapetum.errors import UsageError
 
@@ -57,6 +57,9 @@ def evaluate(
     gt_mean: Annotated[
         str, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")
     ] = "gt_mean_gray601_rgb",
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Measure weights on scenes that they were trained on, too.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda ...")] = "auto",
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -109,12 +112,19 @@ def evaluate(
 
     from tapetum import metrics
     from tapetum.evaluation.protocols import get_protocol
+    from tapetum.evaluation.seen import check_seen
 
     metrics.correction(gt_mean)  # a wrong name is said before the work
     extra = chosen_metrics(metric or [], download, targets=unpaired is None)
     chosen = get_protocol(protocol)
     chosen = replace(chosen, self_ensemble=self_ensemble, metrics=tuple(dict.fromkeys((*chosen.metrics, *extra))))
     rows: list[Row] = []
+    splits = {} if keep or unpaired else find(data, split, layout, low, target)
+    splits = {name: pairs[:limit] for name, pairs in splits.items()}
+    notes: list[str] = []
+    if predictions is None:
+        given = [(named(name, weights, chosen_options), name, weights) for name in models]
+        notes = check_seen(given, splits or alone(keep or unpaired, limit), data, allow_seen)
     if keep is not None:
         for name, enhancer in enhancers(models, weights, device, chosen_options):
             rows += keep_rows(name, enhancer, keep, limit, pictures)
@@ -122,11 +132,12 @@ def evaluate(
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra)
     else:
-        splits = {name: pairs[:limit] for name, pairs in find(data, split, layout, low, target).items()}
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             for part, pairs in splits.items():
                 measured = measure(name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures)
                 rows += watched(measured, f"{name} {part}", len(pairs))
+    for note in notes:
+        say(note)
     report(rows, "unpaired" if unpaired is not None else chosen.name, csv, json)
     raise typer.Exit(DONE)
 
@@ -158,6 +169,13 @@ def find(
     if splits not in (None, [], ["test"]):
         raise UsageError("with --layout the split is test")
     return {"test": get_layout(layout).pairs(data, "test")}
+
+
+def alone(folder: Path | None, limit: int | None) -> dict[str, list[Pair]]:
+    """Pictures without targets, as pairs of themselves."""
+    from tapetum.data.pairs import pairs_of_pictures
+
+    return {} if folder is None else {folder.resolve().name: pairs_of_pictures(folder)[:limit]}
 
 
 def enhancers(

@@ -179,6 +179,26 @@ def _join(found: Sequence[_Listed]) -> _Listed:
     )
 
 
+def pictures_of(sources: Sources, held: Sequence[Held]) -> set[Path]:
+    """Every file that these sources train with, or validate with."""
+    files: set[Path] = set()
+    for source in sources:
+        pictures = source.pictures if isinstance(source, RawSource) else source.pairs
+        if isinstance(pictures, Exposures):
+            files |= {path for view in pictures.views for path in view}
+        elif isinstance(pictures, Unpaired):
+            files |= {*pictures.low, *pictures.normal}
+        elif not isinstance(pictures, Sequence):
+            raise TypeError(f"pictures of {type(pictures).__name__} cannot be listed")
+        else:
+            files |= {path for item in pictures for path in _files(item)}
+    return files | {path for each in held for item in each.pairs for path in _files(item)}
+
+
+def _files(item: lists.Pair | RawPair | Path) -> tuple[Path, ...]:
+    return (item,) if isinstance(item, Path) else (item.low, item.target)
+
+
 def training_loader(
     recipe: Recipe, sources: Sources, thumbnail: int, position: Callable[[], int], rank: int, ranks: int
 ) -> DataLoader[dict[str, Tensor]]:

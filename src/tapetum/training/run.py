@@ -19,10 +19,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import tapetum
+from tapetum.data.places import TRAINED_ON, digests
 from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method
-from tapetum.training.data import Held, make_sources, training_loader, validation_loader
+from tapetum.training.data import Held, make_sources, pictures_of, training_loader, validation_loader
 from tapetum.training.module import TrainingModule, check_begun_with, make_parts
 from tapetum.training.recipe import Recipe
 from tapetum.training.stages import WEIGHTS
@@ -96,7 +97,9 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
-        facts = provenance(recipe, trainer, module.begun_with)
+        facts = provenance(recipe, trainer, module.begun_with) | {
+            TRAINED_ON: digests(pictures_of(data.sources, data.held))
+        }
         save_model(module.network, path, facts)
         save_best(module.network, folder, facts)
     trainer.strategy.barrier()  # the next stage reads the file on every device

@@ -64,7 +64,7 @@ class Sketches:
         correlation = np.fft.ifft2(spectrum * spectrum2.conj()).real
         down, across = divmod(int(np.where(allowed, correlation, -np.inf).argmax()), _SIDE)
         shift = down - _SIDE * (down >= one.shape[0]), across - _SIDE * (across >= one.shape[1])
-        return Agreement(agreement(one, two, *shift), _ZOOMS[other] / _ZOOMS[level])
+        return Agreement(agreement(one, two, *shift), _ZOOMS[level] / _ZOOMS[other])
 
     def _prepare(self, number: int, level: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         picture = self._pictures[number]

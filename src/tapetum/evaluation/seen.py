@@ -1,0 +1,204 @@
+"""Did weights see the pictures that they are to be measured on? What their files say of their training, against the
+pictures' names, and where a split file numbers scenes, against other pictures of the same scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tapetum.data.pairs import SPLITS_FILE, Pair, root_of_split
+from tapetum.data.places import TRAINED_ON, digest_of_place, folder_place, place_of
+from tapetum.errors import TapetumError, UsageError
+from tapetum.evaluation.pairs import read_lists
+from tapetum.weights.registry import NAMED_WEIGHTS
+
+_HEADER = 1 << 27  # bytes of a safetensors header, at most
+
+
+@dataclass(frozen=True)
+class Training:
+    """The pictures that weights were trained on.
+
+    Attributes:
+        digests: of their places, as our training writes them.
+        folders: places of folders of which all pictures were used: what files of before tell.
+        lists: data set's folder and name of a list of its split file: likewise.
+    """
+
+    digests: frozenset[str]
+    folders: frozenset[str]
+    lists: frozenset[tuple[str, str]]
+
+    def has(self, place: str) -> bool:
+        return digest_of_place(place) in self.digests or place.rpartition("/")[0] in self.folders
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What a split file tells.
+
+    Attributes:
+        scene: of each picture, by its place.
+        lists: places of its members, by the folder of the data set and the list's name.
+    """
+
+    scene: dict[str, str]
+    lists: dict[tuple[str, str], set[str]]
+
+
+def check_seen(
+    models: Iterable[tuple[str, str, Path | None]],
+    splits: Mapping[str, Sequence[Pair]],
+    data: Path | None = None,
+    allow: bool = False,
+) -> list[str]:
+    """Refuses to measure weights on scenes that they were trained on.
+
+    Args:
+        models: title, model and file of weights of each, as ``Enhancer`` takes the two.
+        splits: the pictures to be measured, by the name of their split.
+        data: folder of the data set, or its split file, which knows the scenes; None: only names are compared.
+        allow: say it instead of refusing.
+
+    Returns:
+        lines for people: what was seen (``allow``), and of which files nothing is known.
+
+    Raises:
+        UsageError: a model has seen pictures or scenes, and ``allow`` is not set; WeightsError: no such file.
+    """
+    scenes = read_scenes(data)
+    notes = []
+    for title, model, weights in models:
+        told = provenance_of(model, weights)
+        training = None if told is None else training_of(told)
+        if training is None:
+            if weights is not None:
+                notes.append(f"note: {weights.name} does not say on which pictures it was trained")
+            continue
+        for split, pairs in splits.items():
+            seen = seen_pairs(training, pairs, scenes)
+            if not seen:
+                continue
+            text = f"{title} was trained on scenes of {split} ({len(seen)} of {len(pairs)} pictures)"
+            if not allow:
+                raise UsageError(f"{text}: its figures would say how well it remembers; --allow-seen measures anyway")
+            notes.append(f"note: {text}")
+    return notes
+
+
+def seen_pairs(training: Training, pairs: Sequence[Pair], scenes: Scenes) -> list[Pair]:
+    """Those that were trained on, or of whose scene another picture was."""
+    listed = set().union(*(scenes.lists.get(name, set()) for name in training.lists))
+
+    def trained(place: str) -> bool:
+        return place in listed or training.has(place)
+
+    seen_scenes = {scene for place, scene in scenes.scene.items() if trained(place)}
+    found = []
+    for pair in pairs:
+        places = {place_of(pair.low), place_of(pair.target)}
+        if any(trained(place) or scenes.scene.get(place) in seen_scenes for place in places):
+            found.append(pair)
+    return found
+
+
+def read_scenes(data: Path | None) -> Scenes:
+    """Of a split file, or of a data set's folder with one; nothing is known where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    file = data / SPLITS_FILE if data is not None and data.is_dir() else data
+    if file is None or not file.is_file():
+        return Scenes({}, {})
+    lists, scene = read_lists(file)
+    root = root_of_split(file)
+    name = folder_place(root).rpartition("/")[2]
+    return Scenes(
+        {place_of(root / member): number for member, number in scene.items()},
+        {(name, key): {place_of(root / str(member)) for member in members} for key, members in lists.items()},
+    )
+
+
+def training_of(provenance: Mapping[str, Any]) -> Training | None:
+    """What a file's provenance says of the pictures, with those of the weights that its training began with; None:
+    nothing."""
+    digests: set[str] = set()
+    folders: set[str] = set()
+    lists: set[tuple[str, str]] = set()
+    steps: list[Any] = [provenance]
+    while steps:
+        step = steps.pop()
+        if isinstance(step, str):  # an imported file carries the text of another's
+            try:
+                step = json.loads(step)
+            except ValueError:
+                continue
+        if not isinstance(step, Mapping):
+            continue
+        steps += [step.get("provenance"), step.get("begun_with")]
+        written = step.get(TRAINED_ON)
+        if isinstance(written, list):
+            digests |= {digest for digest in written if isinstance(digest, str)}
+        else:
+            _add_recipe(step.get("recipe"), folders, lists)
+    if not (digests or folders or lists):
+        return None
+    return Training(frozenset(digests), frozenset(folders), frozenset(lists))
+
+
+def _add_recipe(recipe: Any, folders: set[str], lists: set[tuple[str, str]]) -> None:
+    """The sources of a recipe, where its file was written before trainings listed their pictures."""
+    data = recipe.get("data") if isinstance(recipe, Mapping) else None
+    sources = data.get("sources") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(sources, list):
+        return
+    root = Path(str(data.get("root", ".")))
+    pictures = [source.get("pictures") for source in sources if isinstance(source, Mapping)]
+    for entry in pictures:
+        if not isinstance(entry, Mapping):
+            continue
+        layout = entry.get("layout")
+        if layout == "split":
+            place = folder_place((root / str(entry.get("file"))).parent)
+            lists.add((place.rpartition("/")[2], str(entry.get("key"))))
+        elif layout == "folders":
+            folders |= {folder_place(root / str(entry.get(side))) for side in ("low", "target")}
+        elif layout in ("csv", "pictures"):
+            folders.add(folder_place(root / str(entry.get("folder"))))
+
+
+def provenance_of(model: str, weights: Path | None) -> dict[str, Any] | None:
+    """What the file of a model says of its origin; None where it says nothing, as published files do.
+
+    Raises:
+        WeightsError: no such file.
+    """
+    path = weights or (NAMED_WEIGHTS[model].path if model in NAMED_WEIGHTS else None)
+    try:
+        if path is not None:
+            metadata = _safetensors_metadata(path)
+        elif model.lower().endswith(".onnx"):
+            from tapetum.engines.onnx import open_session
+
+            metadata = open_session(model, threads=1)[0].get_modelmeta().custom_metadata_map
+        else:
+            return None
+        told = json.loads(metadata["tapetum.provenance"])
+    except TapetumError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # a damaged file is refused by whoever loads it
+    return told if isinstance(told, dict) else None
+
+
+def _safetensors_metadata(path: Path) -> dict[str, str]:
+    """Texts in the header of a safetensors file. Raises ValueError or KeyError where it is none, or has none."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= _HEADER:
+            raise ValueError("no safetensors file")
+        return json.loads(file.read(length))["__metadata__"]
