@@ -35,7 +35,7 @@ CORE = (
     "tapetum.evaluation.benchmark.predicting",
     "tapetum.evaluation.benchmark.runner",
     "tapetum.evaluation.detection.run",
-    "tapetum.evaluation.detection.cache",
+    "tapetum.evaluation.enhanced",
     "tapetum.data.exdark",
     "tapetum.data.detection_files",
     "tapetum.data.raw_noise.calibration",

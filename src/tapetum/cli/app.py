@@ -22,6 +22,7 @@ from tapetum.cli import (
     models,
     raw,
     recipe,
+    segment_eval,
     train,
     weights,
 )
@@ -64,6 +65,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(data.app, name="data")
 app.command("detect-eval")(detect_eval.detect_eval)
+app.command("segment-eval")(segment_eval.segment_eval)
 app.add_typer(labels.app, name="labels")
 app.add_typer(raw.app, name="raw")
 app.command("info")(info.info)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, named, tell
+from tapetum.cli.measuring import check_folders, check_one_model, kept, named, tell, write_lines
 from tapetum.errors import UsageError, require
 
 if TYPE_CHECKING:
     from tapetum.data.detection import DetectionSet
-    from tapetum.evaluation.detection.cache import EnhancedCache
     from tapetum.evaluation.detection.detector import Detector
     from tapetum.evaluation.detection.run import Load, Result
     from tapetum.evaluation.detection.scoring import Score
@@ -81,7 +80,7 @@ def detect_eval(
     names = [named(name, weights) for name in models]
     if len({DARK, *names}) <= len(names):
         raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
-    caches = {name: enhanced(each, weights, device, cache) for name, each in zip(names, models, strict=True)}
+    caches = {name: kept(each, weights, device, cache) for name, each in zip(names, models, strict=True)}
     loads: dict[str, Load] = {DARK: load_rgb} | {name: each.get for name, each in caches.items()}
     results = [measure(finder, found, name, load) for name, load in loads.items()]
     if pictures is not None:
@@ -96,20 +95,11 @@ def detect_eval(
         height, width = finder.size
         say(f"{len(found.pictures)} pictures ({found.split}), layout {finder.layout}, input {width}x{height}")
 
-    tell(content, shown, partial(write_csv, rows(results)), csv, json)
+    tell(content, shown, partial(write_lines, rows(results)), csv, json)
     raise typer.Exit(DONE)
 
 
 LEAST = 0.25  # score of boxes that are drawn
-
-
-def enhanced(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:
-    from tapetum.enhancer import Enhancer
-    from tapetum.evaluation.cache import default_cache, model_key
-    from tapetum.evaluation.detection.cache import EnhancedCache
-
-    enhancer = Enhancer(model, device, weights=weights)
-    return EnhancedCache(cache or default_cache(), model_key(model, weights, enhancer.engine.name), enhancer)
 
 
 def measure(detector: Detector, data: DetectionSet, name: str, load: Load) -> Result:
@@ -142,14 +132,3 @@ HEADINGS = {"ap50": "AP50", "ap50_95": "AP50:95", "ap50_voc": "VOC AP50"}
 def percent(score: Score, measure: str) -> str:
     value = getattr(score, measure)
     return f"{100 * value:.1f}" if value == value else "-"
-
-
-def write_csv(lines: Sequence[Sequence[str]], path: Path) -> None:
-    from csv import writer
-    from io import StringIO
-
-    from tapetum.evaluation.report import write_text
-
-    text = StringIO()
-    writer(text, lineterminator="\n").writerows(lines)
-    write_text(text.getvalue(), path)

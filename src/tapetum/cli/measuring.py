@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapetum.cli import options
 from tapetum.cli.console import print_json, printable, say
 from tapetum.errors import UsageError
+
+if TYPE_CHECKING:
+    from tapetum.evaluation.enhanced import EnhancedCache
 
 
 def check_one_model(models: Sequence[str], weights: Path | None, chosen: dict[str, Any] | None = None) -> None:
@@ -50,3 +53,25 @@ def named(model: str, weights: Path | None, chosen: dict[str, Any] | None = None
     """The name that the table gives a model: ``lightendiffusion:best:steps=5``."""
     name = Path(model).stem if model.lower().endswith(".onnx") else model
     return ":".join(filter(None, (name, weights.stem if weights else "", options.text(chosen or {}))))
+
+
+def write_lines(lines: Sequence[Sequence[str]], path: Path) -> None:
+    """As CSV. Raises InputError: it cannot be written."""
+    from csv import writer
+    from io import StringIO
+
+    from tapetum.evaluation.report import write_text
+
+    text = StringIO()
+    writer(text, lineterminator="\n").writerows(lines)
+    write_text(text.getvalue(), path)
+
+
+def kept(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:
+    """What a model makes of picture files, kept in a cache."""
+    from tapetum.enhancer import Enhancer
+    from tapetum.evaluation.cache import default_cache, model_key
+    from tapetum.evaluation.enhanced import EnhancedCache
+
+    enhancer = Enhancer(model, device, weights=weights)
+    return EnhancedCache(cache or default_cache(), model_key(model, weights, enhancer.engine.name), enhancer)
