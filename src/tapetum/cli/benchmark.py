@@ -50,6 +50,9 @@ def benchmark(
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first pictures of each split: to try.")
     ] = None,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Measure models on scenes that they were trained on, too.")
+    ] = False,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes at a time. More than one disturb times, not figures.")
     ] = 1,
@@ -90,7 +93,7 @@ def benchmark(
             gt_mean or DEFAULT_GT_MEAN,
             self_ensemble,
         )
-    plan = replace(plan, limit=limit or plan.limit)
+    plan = replace(plan, limit=limit or plan.limit, allow_seen=allow_seen or plan.allow_seen)
     for name in plan.metrics:
         prepare = metrics.get(name).prepare
         if prepare is not None:

@@ -245,6 +245,22 @@ def test_a_model_is_not_measured_on_what_it_was_trained_on(pairs: Path, tmp_path
     assert "- left out: clahe on seen eval15" in (tmp_path / "out" / "table.md").read_text()
 
 
+def test_weights_that_saw_the_pictures_are_refused_unless_allowed(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "lol_v1").mkdir()
+    shutil.copytree(pairs / "eval15", tmp_path / "lol_v1" / "our485")
+    plan = Plan((Model("default-lolv1"),), (Data(tmp_path / "lol_v1", ("our485",)),), limit=1)
+    with pytest.raises(UsageError, match=r"default-lolv1 was trained on scenes of lol_v1 our485 .*--allow-seen"):
+        run(plan, tmp_path / "out", tmp_path / "cache")
+    assert not (tmp_path / "out").exists()
+    told: list[str] = []
+    results = run(replace(plan, allow_seen=True), tmp_path / "out", tmp_path / "cache", tell=told.append)
+    (line,) = results.facts["seen"]
+    assert line in told
+    assert line.removeprefix("note: ") in (tmp_path / "out" / "table.md").read_text()
+    left = replace(plan, models=(Model("gamma"), Model("default-lolv1", leave_out=("lol_v1 our485",))))
+    assert run(left, tmp_path / "out", tmp_path / "cache").facts["seen"] == []
+
+
 def test_memory_is_flat_over_the_pictures(tmp_path: Path) -> None:
     """Twenty pictures take no more than two, but for their figures."""
     random = np.random.default_rng(0)

@@ -39,6 +39,7 @@ class BenchmarkFile(Section):
     self_ensemble: bool = False
     limit: Annotated[int, Field(ge=1)] | None = None
     title: str = "Low-light benchmark"
+    allow_seen: bool = False
 
     @field_validator("models", mode="before")
     @classmethod
@@ -88,6 +89,7 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         file.self_ensemble,
         file.limit,
         file.title,
+        file.allow_seen,
     )
 
 

@@ -76,6 +76,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Plan:
+    """All of it. ``allow_seen``: measure models on scenes that they were trained on, too."""
+
     models: tuple[Model, ...]
     data: tuple[Data, ...]
     protocols: tuple[str, ...] = ("strict",)
@@ -84,6 +86,7 @@ class Plan:
     self_ensemble: bool = False
     limit: int | None = None
     title: str = "Low-light benchmark"
+    allow_seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ class Split:
     Attributes:
         name: unique in a benchmark, such as "lol_v1 eval15".
         layout: how its files are read; None: as pictures.
+        folder: of the data set, whose split file knows scenes; None: two folders.
     """
 
     name: str
     pairs: tuple[Pair, ...]
     layout: str | None = None
+    folder: Path | None = None
 
     @property
     def read(self) -> Read:
@@ -181,7 +186,7 @@ def find_pictures(plan: Plan) -> list[Split]:
         for name, pairs in _pairs_of(data).items():
             if not pairs:
                 raise InputError(f"{data.folder or data.low}: holds no pictures{f' in {name}' if name else ''}")
-            splits.append(Split(name, tuple(pairs[: plan.limit]), data.layout))
+            splits.append(Split(name, tuple(pairs[: plan.limit]), data.layout, data.folder))
     if not splits:
         raise UsageError("name pictures to measure on")
     names = [split.name for split in splits]

@@ -18,6 +18,7 @@ from tapetum.evaluation.benchmark.stored import name_of, store_of
 from tapetum.evaluation.benchmark.tables import markdown, pictures_csv, table_csv
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import write_json, write_text
+from tapetum.evaluation.seen import check_seen
 
 Step = Callable[[str, int, int], None]
 """``(what, done, total)``: how far the work is."""
@@ -49,6 +50,9 @@ def run(
     check_models(plan.models)
     protocols = chosen_protocols(plan)
     splits = find_pictures(plan)
+    seen = what_was_seen(plan, splits)
+    for line in seen:
+        tell(line)
     for folder in (out, cache):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,9 +70,20 @@ def run(
         raise InputError(f"nothing could be measured: {reason}")
     scenes = {split.name: {pair.name: pair.scene for pair in split.pairs} for split in splits}
     tables = tabulate(outcomes, [model.title for model in plan.models], scenes)
-    results = Results(facts_of(plan, splits, protocols, jobs, made), tables, made.abouts, failures)
+    results = Results(facts_of(plan, splits, protocols, jobs, made) | {"seen": seen}, tables, made.abouts, failures)
     write(results, tasks, out)
     return results
+
+
+def what_was_seen(plan: Plan, splits: Sequence[Split]) -> list[str]:
+    """See :func:`tapetum.evaluation.seen.check_seen`. Raises UsageError unless the plan allows it."""
+    lines = []
+    for model in plan.models:
+        for split in splits:
+            if split.name not in model.leave_out:
+                asked = [(model.title, model.name, model.weights)]
+                lines += check_seen(asked, {split.name: split.pairs}, split.folder, plan.allow_seen)
+    return list(dict.fromkeys(lines))
 
 
 def tasks_of(plan: Plan, splits: Sequence[Split], protocols: Sequence[Protocol], cache: Path, made: Made) -> list[Task]:

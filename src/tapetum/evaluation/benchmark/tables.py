@@ -105,6 +105,7 @@ def facts_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if facts["left_out"]:
         pairs = "; ".join(f"{each['model']} on {each['split']}" for each in facts["left_out"])
         lines.insert(1, ("left out", f"{pairs}: trained on these scenes"))
+    lines[1:1] = [("mind", line.removeprefix("note: ")) for line in facts["seen"]]
     if facts["limit"] is not None:
         lines.insert(1, ("only a try", f"the first {facts['limit']} pictures of each split"))
     return lines
