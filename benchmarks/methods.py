@@ -79,7 +79,7 @@ def onnx(name: str, height: int, width: int, repeats: int = REPEATS) -> dict[str
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     with tempfile.TemporaryDirectory() as folder:
-        if name in NAMED_WEIGHTS:
+        if name in NAMED_WEIGHTS and NAMED_WEIGHTS[name].onnx is not None:
             path = NAMED_WEIGHTS[name].verified_onnx()
         else:
             from tapetum.deploy.export import export

@@ -1,4 +1,5 @@
-"""Puts trained weights into the package: half-precision safetensors, the ONNX file made of them, and the manifest.
+"""Puts trained weights into the package: half-precision safetensors, the ONNX file made of them where the network has
+an ONNX form, and the manifest.
 
     python scripts/bundle_weights.py runs/default/weights.safetensors default --licence "..." --card "..."
 
@@ -30,25 +31,28 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     safetensors, onnx = FOLDER / f"{options.name}.safetensors", FOLDER / f"{options.name}.onnx"
     save_model(network, safetensors, provenance)
-    exported = export(network.float(), onnx, provenance=provenance)
+    exported = None
+    if network.properties.no_onnx is None:
+        exported = export(network.float(), onnx, provenance=provenance)
 
     manifest = FOLDER / MANIFEST
     entries = json.loads(manifest.read_text()) if manifest.is_file() else {}
     entries[options.name] = {
         "method": method_of(network).name,
         "path": safetensors.name,
-        "onnx": onnx.name,
+        "onnx": exported and onnx.name,
         "sha256": sha256_of(safetensors),
-        "onnx_sha256": sha256_of(onnx),
+        "onnx_sha256": exported and sha256_of(onnx),
         "licence": options.licence,
         "card": options.card,
     }
     temporary = manifest.with_suffix(".part")
     temporary.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, manifest)
-    for path in (safetensors, onnx):
+    for path in (safetensors, onnx) if exported else (safetensors,):
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
-    print(f"largest difference between ONNX Runtime and torch: {exported.max_error:.1e}")
+    if exported:
+        print(f"largest difference between ONNX Runtime and torch: {exported.max_error:.1e}")
 
 
 if __name__ == "__main__":

@@ -352,7 +352,7 @@ def make_engine(
             raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}, or an .onnx file")
         entry = NAMED_WEIGHTS.get(name)
         wants_torch = engine == "torch" or weights is not None or bool(options_given) or device not in ("auto", "cpu")
-        if entry is not None and (engine == "onnx" or not wants_torch):
+        if entry is not None and (engine == "onnx" or (entry.onnx is not None and not wants_torch)):
             if weights is not None:
                 raise UsageError("the onnx engine takes no weights: export them with `tapetum export` first")
             for_onnx(name)

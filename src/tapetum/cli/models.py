@@ -47,7 +47,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
             "method": entry.method,
             "parameters": count_stored(entry.path),
             "licence": entry.licence,
-            "weights": str(entry.onnx),
+            "weights": str(entry.onnx or entry.path),
             "options": [],
         }
         for entry in NAMED_WEIGHTS.values()

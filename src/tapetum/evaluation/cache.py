@@ -69,7 +69,7 @@ def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str
         except OSError as error:
             raise InputError(f"{file}: cannot be read: {os_reason(error)}") from None
     else:
-        content = entry.sha256 + entry.onnx_sha256 if entry else model
+        content = entry.sha256 + (entry.onnx_sha256 or "") if entry else model
     method = entry.method if entry else "" if file is not None and weights is None else model
     kind = engine.partition(":")[0]
     code = code_key("" if kind == "onnx" else method)

@@ -22,7 +22,7 @@ class NamedWeights:
         name: as ``Enhancer`` and the command line take it.
         method: the method's name in the registry.
         path: the safetensors file.
-        onnx: the same network, exported.
+        onnx: the same network, exported; None where it has no ONNX form, and runs in PyTorch only.
         sha256, onnx_sha256: of the two files.
         licence: under which the weights may be used.
         card: where they come from, what they are for, what was measured.
@@ -31,9 +31,9 @@ class NamedWeights:
     name: str
     method: str
     path: Path
-    onnx: Path
+    onnx: Path | None
     sha256: str
-    onnx_sha256: str
+    onnx_sha256: str | None
     licence: str
     card: str
 
@@ -42,13 +42,15 @@ class NamedWeights:
         return _verified(self.path, self.sha256)
 
     def verified_onnx(self) -> Path:
-        """The ONNX file. Raises WeightsError where it is missing or damaged."""
+        """The ONNX file. Raises WeightsError where there is none, or it is missing or damaged."""
+        if self.onnx is None or self.onnx_sha256 is None:
+            raise WeightsError(f"{self.name} has no ONNX form: it runs in the torch engine")
         return _verified(self.onnx, self.onnx_sha256)
 
 
 def read_manifest(folder: Path) -> dict[str, NamedWeights]:
     """Named weights of a folder, from its ``manifest.json``: name -> the fields of :class:`NamedWeights`, with file
-    names for ``path`` and ``onnx``. A folder without a manifest has none.
+    names for ``path`` and ``onnx`` (null where there is none). A folder without a manifest has none.
 
     Raises:
         WeightsError: the manifest is damaged.
@@ -60,7 +62,12 @@ def read_manifest(folder: Path) -> dict[str, NamedWeights]:
     try:
         return {
             name: NamedWeights(
-                **{**entry, "name": name, "path": folder / entry["path"], "onnx": folder / entry["onnx"]}
+                **{
+                    **entry,
+                    "name": name,
+                    "path": folder / entry["path"],
+                    "onnx": None if entry["onnx"] is None else folder / entry["onnx"],
+                }
             )
             for name, entry in json.loads(text).items()
         }

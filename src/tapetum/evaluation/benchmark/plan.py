@@ -57,8 +57,9 @@ class Model:
         elif self.name.lower().endswith(".onnx"):
             kind = "onnx"
         else:
-            bundled = self.name in NAMED_WEIGHTS and self.weights is None and self.device in ("auto", "cpu")
-            kind = "onnx" if bundled else "torch"
+            entry = NAMED_WEIGHTS.get(self.name)
+            exported = entry is not None and entry.onnx is not None
+            kind = "onnx" if exported and self.weights is None and self.device in ("auto", "cpu") else "torch"
         return f"{kind}:{self.device}"
 
 
