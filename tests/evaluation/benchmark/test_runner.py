@@ -256,7 +256,7 @@ def test_weights_that_saw_the_pictures_are_refused_unless_allowed(pairs: Path, t
     results = run(replace(plan, allow_seen=True), tmp_path / "out", tmp_path / "cache", tell=told.append)
     (line,) = results.facts["seen"]
     assert line in told
-    assert line.removeprefix("note: ") in (tmp_path / "out" / "table.md").read_text()
+    assert "- mind: default-lolv1 was trained on scenes of" in (tmp_path / "out" / "table.md").read_text()
     left = replace(plan, models=(Model("gamma"), Model("default-lolv1", leave_out=("lol_v1 our485",))))
     assert run(left, tmp_path / "out", tmp_path / "cache").facts["seen"] == []
 
