@@ -5,12 +5,14 @@
 #
 # PYTHON=python3.12 chooses the interpreter; TORCH=torch chooses another build or version of torch for the tests
 # (pip's own settings say from where, for instance PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu).
-# make benchmark: DATA=DIR is the folder of LOL v1 with its splits.json, JOBS=N how many processes.
+# make benchmark: DATA=DIR is the folder of LOL v1 with its splits.json, PHOTOGRAPHS=DIR the training pictures of BSDS500 (left
+# out where it is missing), JOBS=N how many processes.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
 DATA ?= ../shared/data/lol_v1
+PHOTOGRAPHS ?= $(DATA)/../clean
 JOBS ?= 1
 
 VENV := .venv
@@ -42,7 +44,8 @@ bench: $(VENV)/dev.stamp
 
 # Predictions are kept, so that again is cheap; the tables go into the documentation
 benchmark: $(VENV)/dev.stamp
-	$(BIN)/tapetum benchmark benchmarks/benchmark.yaml data.0.folder=$(DATA) --jobs $(JOBS) -o benchmark
+	$(BIN)/tapetum benchmark benchmarks/benchmark.yaml data.0.folder=$(DATA) \
+	  robustness$(if $(wildcard $(PHOTOGRAPHS)),.folder=$(PHOTOGRAPHS),=null) --jobs $(JOBS) -o benchmark
 	$(BIN)/python scripts/insert_table.py benchmark/table.md docs/evaluation.md
 
 $(VENV)/core.stamp: pyproject.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import math
@@ -127,6 +128,12 @@ class Enhancer:
         """
         pixels, rewrap = opened(image)
         return rewrap([self._mean(each, on_step) for each in pixels])
+
+    def with_tiles(self, tile: int | None) -> Enhancer:
+        """The same model, which is not loaded again, with other tiles (see ``tile`` above)."""
+        other = copy.copy(self)
+        other._budget = Budget(self._budget.memory, tile)
+        return other
 
     def samples(self, image: Any, *, on_step: OnStep | None = None) -> Iterator[Any]:
         """The samples of an image one by one, each as :meth:`__call__` returns it: as many as ``options["samples"]``

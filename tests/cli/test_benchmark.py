@@ -115,6 +115,23 @@ def test_a_file_with_changes(tapetum: Any, data: Path, tmp_path: Path) -> None:
     assert "limits: unknown key, perhaps limit" in wrong.err
 
 
+def test_robustness_of_photographs(tapetum: Any, data: Path, tmp_path: Path) -> None:
+    photographs = next(path for path in data.rglob("high"))
+    outputs = ["--cache", tmp_path / "cache", "-o", tmp_path / "out"]
+    result = tapetum(
+        "benchmark", "--data", data, "--model", "gamma", "--limit", 1, "--robustness", photographs, *outputs
+    )
+    assert result.code == 0, result.err
+    assert "### What should stay" in (tmp_path / "out" / "table.md").read_text()
+    again = tapetum(
+        "benchmark", "--data", data, "--model", "gamma", "--limit", 1, "--robustness", photographs, *outputs
+    )
+    assert "predictions: 0 made" in again.err
+    missing = tapetum("benchmark", "--data", data, "--model", "gamma", "--robustness", tmp_path / "none", *outputs)
+    assert missing.code == 1
+    assert "none: no such folder of pictures" in missing.err
+
+
 def test_a_file_needs_the_extra(tapetum: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = builtins.__import__
 

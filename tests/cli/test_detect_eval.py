@@ -186,6 +186,30 @@ def test_dark_and_enhanced_side_by_side(command, model, doubler, tmp_path, recor
         assert picture.height == 48
 
 
+def test_in_the_report_of_a_benchmark(tapetum, command, model, folder, detectors, dark, tmp_path):
+    """The same figures as alone, in every file of the report, with boxes in the page's pictures."""
+    pytest.importorskip("pydantic")
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(dark).save(tmp_path / "pictures" / "a.png")
+    file = tmp_path / "b.yaml"
+    settings = f"{{folder: {folder}, split: test, detector: {detectors['objectness']}}}"
+    data = f"{{low: {tmp_path / 'pictures'}, target: {tmp_path / 'pictures'}}}"
+    file.write_text(f"models: [{model}]\ndata: [{data}]\ndetection: {settings}\n")
+    done = tapetum("benchmark", file, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())["detection"]
+    alone = json.loads(command("--split", "test", "--model", model, "--json", "-").out)
+    assert report == alone
+    best = means(report)[Path(model).stem]
+    assert f"| {Path(model).stem} | {100 * best:.1f} |" in (tmp_path / "out" / "table.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text().partition('id="detection"')[2].partition("</section>")[0]
+    assert page.count("<img") == 2 * 4
+    file.write_text(file.read_text().replace(f"[{model}]", f"[{{name: {model}, label: dark}}]"))
+    done = tapetum("benchmark", file, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert done.code == 2
+    assert "no model may be called dark" in done.err
+
+
 def test_other_layouts_of_one_network_agree(command, detectors):
     """Boxes with objectness, and scores that contain it, are the same detections."""
     reports = [command("--json", "-", "--limit", "4", detector=path).json for path in detectors.values()]

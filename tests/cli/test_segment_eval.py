@@ -81,3 +81,33 @@ def test_mistakes_are_one_line(tapetum, night):
     assert done.code == 1
     assert "no pixel has a class" in done.out + done.err
     assert tapetum(*command(night, "--model", "clahe", "--weights", "x")).code == 2
+
+
+def test_in_the_report_of_a_benchmark(tapetum, night):
+    """The same figures in every file of the report, and the pictures in the page."""
+    pytest.importorskip("pydantic")
+    settings = f"pictures: {night / 'rgb'}\n  labels: {night / 'gt'}\n  segmenter: {night / 'net.onnx'}"
+    data = f"data: [{{low: {night / 'rgb'}, target: {night / 'rgb'}}}]"
+    file = night / "b.yaml"
+    file.write_text(
+        f"models: [default, gamma]\n{data}\nsegmentation:\n  {settings}\n  classes: {night / 'classes.txt'}\n"
+    )
+    done = tapetum("benchmark", file, "-o", night / "out", "--cache", night / "cache")
+    assert done.code == 0, done.err
+    found = json.loads((night / "out" / "report.json").read_text())["segmentation"]["results"]
+    alone = json.loads(tapetum(*command(night, "--model", "default", "--model", "gamma", "--json", "-")).out)["results"]
+    assert found == alone
+    assert [each["name"] for each in found] == ["dark", "default", "gamma"]
+    cell = f"{100 * found[1]['mean_iou']:.1f}"
+    assert f"| default | {cell} |" in (night / "out" / "table.md").read_text()
+    page = (night / "out" / "report.html").read_text().partition('id="segmentation"')[2].partition("</section>")[0]
+    assert f"<td>{cell}</td>" in page
+    assert page.count("<img") == 3 * 4  # dark, two models, labels
+    (night / "net.onnx").unlink()
+    done = tapetum("benchmark", file, "-o", night / "out", "--cache", night / "cache")
+    assert done.code == 2
+    assert "net.onnx: no such file" in done.err
+    file.write_text(f"{file.read_text()}  normalize: imagenet\n")
+    done = tapetum("benchmark", file, "-o", night / "out", "--cache", night / "cache")
+    assert done.code == 2
+    assert "segmentation.normalize: unknown key, perhaps normalise" in done.err

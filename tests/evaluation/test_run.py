@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from tapetum.data.layouts import read_picture_file
-from tapetum.data.pairs import pairs_of_folders
+from tapetum.data.pairs import Pair, pairs_of_folders
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation.protocols import get_protocol
@@ -119,3 +119,19 @@ def test_stored_predictions_of_equal_names_need_folders(tmp_path, folders, dark)
         Image.fromarray(dark).save(tmp_path / "p" / folder / "a.png")
     predict = stored(tmp_path / "p", pairs)
     assert np.array_equal(predict(pairs[1], np.zeros((1, 1, 3), np.float32)), dark)
+
+
+def test_protocols_of_tiles_and_of_a_second_time(doubler: Path, dark: np.ndarray) -> None:
+    """Tiles of a network without a neighbourhood change nothing; a second time begins with 8 bits of the first."""
+    enhancer = Enhancer(str(doubler))
+    low = np.divide(dark, 255, dtype=np.float32)
+    pair = Pair("a", Path("a"), Path("a"), "a")
+    made = {
+        name: by_enhancer(enhancer, get_protocol(name))(pair, low)
+        for name in ("strict", "untiled", "tiled_128", "twice")
+    }
+    np.testing.assert_allclose(made["untiled"], made["strict"], atol=1e-6)
+    np.testing.assert_allclose(made["tiled_128"], made["strict"], atol=1e-6)
+    once = np.rint(made["strict"] * 255) / 255
+    np.testing.assert_allclose(made["twice"], np.minimum(2 * once, 1), atol=1e-6)
+    assert enhancer._budget.pixels == np.inf, "the enhancer itself keeps its tiles"

@@ -557,6 +557,31 @@ def test_content_and_cross_content_by_hand() -> None:
     assert losses["cross"].item() == pytest.approx(float(cross))
 
 
+@torch.no_grad()
+def test_exchanged_illuminations_by_hand() -> None:
+    """A picture's reflectance under the other's light, decoded with its own skips, is the other picture."""
+    network = seeded().decom.double()
+    images = [picture(2).double(), (picture(2, seed=2) * 2).double()]
+    losses = Stage1Objective(exchange=0.7)(network, {"low": images[0], "target": images[1]})
+    encoded = [network.encode(image) for image in images]
+    parts = [network.decompose(latent) for latent, _ in encoded]
+    expected = sum(
+        ((images[1 - i] - network.decode(parts[i][0] * parts[1 - i][1], encoded[i][1])) ** 2).mean() for i in (0, 1)
+    )
+    assert losses["exchange"].item() == pytest.approx(float(expected))
+    plain = Stage1Objective()(network, {"low": images[0], "target": images[1]})
+    assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.7 * float(expected))
+    assert "exchange" not in plain
+
+
+def test_the_exchange_trains_the_encoder_whatever_else_does() -> None:
+    network = seeded().decom
+    objective = Stage1Objective(content=0.0, exchange=1.0, decomposition_trains="ctdn")
+    objective(network, {"low": picture(), "target": picture() * 2})["loss"].backward()
+    for part in (network.ReconNet.channel_down, network.ReconNet.channel_up, network.retinex):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
+
+
 @pytest.mark.parametrize("trains", ["all", "ctdn"])
 def test_whom_the_decomposition_trains(trains: Any) -> None:
     network = seeded().decom

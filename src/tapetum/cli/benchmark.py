@@ -47,6 +47,10 @@ def benchmark(
         str | None, typer.Option(metavar="NAME", help="GT-mean that stands beside the plain figures.")
     ] = None,
     self_ensemble: Annotated[bool, typer.Option("--self-ensemble", help="Mean over eight flips and turns.")] = False,
+    robustness: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Good photographs, spoiled in known ways: how far results hold."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first pictures of each split: to try.")
     ] = None,
@@ -68,11 +72,11 @@ def benchmark(
     from dataclasses import replace
 
     from tapetum import metrics
-    from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Plan, parse_model
+    from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Photographs, Plan, parse_model
     from tapetum.evaluation.benchmark.runner import run
     from tapetum.evaluation.cache import bytes_below, default_cache
 
-    given = [model, data, split, layout, low, target, protocol, metric, gt_mean, self_ensemble]
+    given = [model, data, split, layout, low, target, protocol, metric, gt_mean, self_ensemble, robustness]
     if file is not None:
         if any(given):
             raise UsageError(f"{printable(file)} says what to measure: change it by KEY=VALUE, not by other options")
@@ -92,6 +96,7 @@ def benchmark(
             tuple(metric or []),
             gt_mean or DEFAULT_GT_MEAN,
             self_ensemble,
+            robustness=Photographs(robustness) if robustness is not None else None,
         )
     plan = replace(plan, limit=limit or plan.limit, allow_seen=allow_seen or plan.allow_seen)
     for name in plan.metrics:
@@ -100,7 +105,8 @@ def benchmark(
             prepare(download)
     place = cache or default_cache()
     with progress_bar() as bar, warnings_as_lines():
-        tasks = {what: bar.add_task(what, total=None, visible=False) for what in ("predict", "measure")}
+        stages = ("predict", "measure", "examine", "detection", "segmentation")
+        tasks = {what: bar.add_task(what, total=None, visible=False) for what in stages}
 
         def step(what: str, done: int, total: int) -> None:
             bar.update(tasks[what], completed=done, total=total, visible=True)
@@ -112,13 +118,13 @@ def benchmark(
             raise typer.Exit(STOPPED) from None
     for table in results.tables:
         show(table)
-    for failure in results.failures:
+    for failure in results.failed:
         say(f"error: {failure.model}, {failure.split} {failure.name}: {failure.reason}")
     made, found = results.facts["made"], results.facts["found"]
     size = bytes_below(place / "predictions") / 1e6
     say(f"predictions: {made} made, {found} found; cache: {printable(place)}, {size:.1f} MB")
-    say(f"written: {printable(out / 'report.html')}, and table.md, table.csv, pictures.csv, report.json beside it")
-    raise typer.Exit(FAILED if results.failures else DONE)
+    say(f"written: {printable(out / 'report.html')}, and its tables beside it")
+    raise typer.Exit(FAILED if results.failed else DONE)
 
 
 def from_file(file: Path, changes: list[str]) -> Plan:

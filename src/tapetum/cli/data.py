@@ -12,7 +12,6 @@ import typer
 from tapetum.cli.console import (
     DONE,
     FAILED,
-    print_json,
     print_table,
     printable,
     progress_bar,
@@ -20,7 +19,7 @@ from tapetum.cli.console import (
     unicode,
     warnings_as_lines,
 )
-from tapetum.cli.measuring import check_folders
+from tapetum.cli.measuring import check_folders, tell
 from tapetum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,15 +87,7 @@ def check(
 
         report = check_data(listing_of(root, layout, train or [], test or []), track)
         scores = {} if truth is None else compare_with(report, truth)
-    if quiet:
-        print_json(content_of(report, scores))
-    else:
-        show(report, scores)
-    if json is not None and not quiet:
-        from tapetum.evaluation.report import write_json
-
-        write_json(content_of(report, scores), json)
-        say(f"written: {printable(json)}")
+    tell(content_of(report, scores), lambda: show(report, scores), json)
     if clean is not None:
         lengths = ", ".join(f"{name} {count}" for name, count in write_clean(report, clean).items())
         say(f"written: {printable(clean)} ({lengths})")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, kept, named, tell, write_lines
-from tapetum.errors import UsageError, require
+from tapetum.cli.measuring import check_folders, check_one_model, dark_and_enhanced, tell, write_lines
+from tapetum.errors import require
 
 if TYPE_CHECKING:
     from tapetum.data.detection import DetectionSet
     from tapetum.evaluation.detection.detector import Detector
-    from tapetum.evaluation.detection.run import Load, Result
-    from tapetum.evaluation.detection.scoring import Score
+    from tapetum.evaluation.detection.run import Result
+    from tapetum.evaluation.enhanced import Load
 
 
 def detect_eval(
@@ -69,19 +69,15 @@ def detect_eval(
     require("faster_coco_eval", "detect", "detect-eval")
 
     from tapetum.data.exdark import read_classes, read_detection_set
-    from tapetum.data.pictures import load_rgb
     from tapetum.evaluation.detection.detector import Detector, Settings
-    from tapetum.evaluation.detection.run import DARK, as_dict, rows, save_examples
+    from tapetum.evaluation.detection.run import LEAST, as_dict, rows, save_examples
+    from tapetum.evaluation.enhanced import DARK
 
     found = read_detection_set(data, split, limit=limit, clip=clip)
     settings = Settings(layout, size, confidence, iou)
     knows = read_classes(classes) if classes else None
     finder = Detector(detector, found.classes, settings, knows=knows, device=detector_device)
-    names = [named(name, weights) for name in models]
-    if len({DARK, *names}) <= len(names):
-        raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
-    caches = {name: kept(each, weights, device, cache) for name, each in zip(names, models, strict=True)}
-    loads: dict[str, Load] = {DARK: load_rgb} | {name: each.get for name, each in caches.items()}
+    loads = dark_and_enhanced(models, weights, device, cache)
     results = [measure(finder, found, name, load) for name, load in loads.items()]
     if pictures is not None:
         for result in results[1:]:
@@ -95,25 +91,23 @@ def detect_eval(
         height, width = finder.size
         say(f"{len(found.pictures)} pictures ({found.split}), layout {finder.layout}, input {width}x{height}")
 
-    tell(content, shown, partial(write_lines, rows(results)), csv, json)
+    tell(content, shown, json, csv, partial(write_lines, rows(results)))
     raise typer.Exit(DONE)
 
 
-LEAST = 0.25  # score of boxes that are drawn
-
-
 def measure(detector: Detector, data: DetectionSet, name: str, load: Load) -> Result:
-    from tapetum.evaluation.detection.run import Result, detect
-    from tapetum.evaluation.detection.scoring import score
+    from tapetum.evaluation.detection.run import evaluate
 
     with progress_bar() as bar:
         track = partial(bar.track, total=len(data.pictures), description=printable(name))
-        detections = list(track(detect(detector, data, load)))
-    return Result(name, detections, score(data, detections))
+        return evaluate(detector, data, name, load, track)
 
 
 def show(results: Sequence[Result]) -> None:
     from rich.table import Table
+
+    from tapetum.evaluation.detection.run import HEADINGS
+    from tapetum.evaluation.report import percent
 
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
@@ -121,14 +115,6 @@ def show(results: Sequence[Result]) -> None:
     for heading in ["objects", *(f"{m} {name}" for m in HEADINGS.values() for name in names)]:
         table.add_column(heading, justify="right")
     for scores in zip(*(result.scores for result in results), strict=True):
-        figures = [percent(each, measure) for measure in HEADINGS for each in scores]
+        figures = [percent(getattr(each, measure)) for measure in HEADINGS for each in scores]
         table.add_row(printable(scores[0].name), str(scores[0].objects), *figures)
     print_table(table)
-
-
-HEADINGS = {"ap50": "AP50", "ap50_95": "AP50:95", "ap50_voc": "VOC AP50"}
-
-
-def percent(score: Score, measure: str) -> str:
-    value = getattr(score, measure)
-    return f"{100 * value:.1f}" if value == value else "-"

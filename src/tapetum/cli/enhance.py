@@ -29,7 +29,7 @@ from tapetum.cli.console import (
     warnings_as_lines,
 )
 from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
-from tapetum.errors import TapetumError, UsageError, os_reason
+from tapetum.errors import TapetumError, UsageError
 from tapetum.methods.registry import RAW_METHODS
 
 if TYPE_CHECKING:
@@ -285,6 +285,7 @@ def raw_work(
 def do(enhancer: Enhancer, reading: Reading, quality: int | None, job: Job, on_step: OnStep) -> None:
     from tapetum.errors import InputError
     from tapetum.imaging import write_picture
+    from tapetum.imaging.replacing import make_folder
 
     picture = reading.picture(job.source)
     try:
@@ -303,6 +304,7 @@ def write_samples(job: Job, draws: Iterator[Picture], quality: int | None) -> Pi
     """Writes each sample when it is drawn, then the picture of their spread. Returns their mean."""
     from tapetum.imaging import Picture, write_picture
     from tapetum.imaging.moments import SPREAD_GAIN, Moments
+    from tapetum.imaging.replacing import make_folder
 
     make_folder(job.output.parent)
     moments = Moments()
@@ -314,15 +316,6 @@ def write_samples(job: Job, draws: Iterator[Picture], quality: int | None) -> Pi
     assert job.spread
     write_picture(Picture(moments.spread("uint8", SPREAD_GAIN)), job.spread)
     return sample.with_pixels(moments.mean(sample.pixels.dtype))
-
-
-def make_folder(folder: Path) -> None:
-    from tapetum.errors import InputError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
 
 
 def compare_finished(job: Job, reading: Reading) -> None:

@@ -55,10 +55,11 @@ class RawWork:
 
     def __call__(self, job: Job, on_step: OnStep) -> None:
         """Raises InputError for what is wrong with the file."""
-        from tapetum.cli.enhance import make_folder, write_comparison
+        from tapetum.cli.enhance import write_comparison
         from tapetum.imaging import write_picture
         from tapetum.imaging.raw import develop, read_raw, write_mosaic
         from tapetum.imaging.raw.develop import stops_of
+        from tapetum.imaging.replacing import make_folder
 
         raw = read_raw(job.source, max_pixels=self.max_pixels, options=self.development)
         stops = stops_of(raw, self.development.ev)

@@ -267,7 +267,7 @@ def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | No
     summaries = summarise(rows)
     measures = {name: about(name) for name in summaries[0].means if "/" not in name}
     content = {"protocol": protocol, "measures": measures, "results": [asdict(summary) for summary in summaries]}
-    tell(content, lambda: show(summaries), partial(write_csv, rows), csv, json)
+    tell(content, lambda: show(summaries), json, csv, partial(write_csv, rows))
 
 
 def show(summaries: Sequence[Summary]) -> None:

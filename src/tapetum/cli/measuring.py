@@ -11,7 +11,7 @@ from tapetum.cli.console import print_json, printable, say
 from tapetum.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapetum.evaluation.enhanced import EnhancedCache
+    from tapetum.evaluation.enhanced import Load
 
 
 def check_one_model(models: Sequence[str], weights: Path | None, chosen: dict[str, Any] | None = None) -> None:
@@ -30,11 +30,11 @@ def check_folders(*files: Path | None) -> None:
 def tell(
     content: Any,
     show: Callable[[], None],
-    write_csv: Callable[[Path], None],
-    csv: Path | None,
     json: Path | None,
+    csv: Path | None = None,
+    write_csv: Callable[[Path], None] = lambda path: None,
 ) -> None:
-    """What was measured: ``content`` as JSON where that is to be printed, else by ``show``; then the files."""
+    """What was found: ``content`` as JSON where that is to be printed, else by ``show``; then the files."""
     from tapetum.evaluation.report import write_json
 
     if json == Path("-"):
@@ -67,11 +67,20 @@ def write_lines(lines: Sequence[Sequence[str]], path: Path) -> None:
     write_text(text.getvalue(), path)
 
 
-def kept(model: str, weights: Path | None, device: str, cache: Path | None) -> EnhancedCache:
-    """What a model makes of picture files, kept in a cache."""
-    from tapetum.enhancer import Enhancer
-    from tapetum.evaluation.cache import default_cache, model_key
-    from tapetum.evaluation.enhanced import EnhancedCache
+def dark_and_enhanced(models: Sequence[str], weights: Path | None, device: str, cache: Path | None) -> dict[str, Load]:
+    """Ways to load a picture file by their names: as it is, and as each model makes it, kept in a cache.
 
-    enhancer = Enhancer(model, device, weights=weights)
-    return EnhancedCache(cache or default_cache(), model_key(model, weights, enhancer.engine.name), enhancer)
+    Raises:
+        UsageError: two of one name.
+    """
+    from tapetum.data.pictures import load_rgb
+    from tapetum.evaluation.cache import default_cache
+    from tapetum.evaluation.enhanced import DARK, load_enhanced
+
+    names = [named(name, weights) for name in models]
+    if len({DARK, *names}) <= len(names):
+        raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
+    loads: dict[str, Load] = {DARK: load_rgb}
+    for name, model in zip(names, models, strict=True):
+        loads[name] = load_enhanced(model, weights, device, cache or default_cache())
+    return loads

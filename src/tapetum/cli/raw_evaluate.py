@@ -166,7 +166,7 @@ def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | No
 
     summaries = sorted(summarise(rows), key=lambda summary: float(summary.split[1:]))
     content = {"protocol": protocol, "results": [asdict(summary) for summary in summaries]}
-    tell(content, lambda: show(summaries, protocol), partial(write_csv, rows), csv, json)
+    tell(content, lambda: show(summaries, protocol), json, csv, partial(write_csv, rows))
 
 
 def show(summaries: Sequence[Summary], protocol: str) -> None:

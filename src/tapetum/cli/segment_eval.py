@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, kept, named, tell, write_lines
-from tapetum.errors import InputError, UsageError
+from tapetum.cli.measuring import check_folders, check_one_model, dark_and_enhanced, tell, write_lines
 
 if TYPE_CHECKING:
     from tapetum.data.segmentation import Classes, Segmented
-    from tapetum.evaluation.segmentation.run import Load, Result
+    from tapetum.evaluation.enhanced import Load
+    from tapetum.evaluation.segmentation.run import Result
     from tapetum.evaluation.segmentation.segmenter import Segmenter
 
 
@@ -57,19 +57,14 @@ def segment_eval(
     check_one_model(models, weights)
     check_folders(csv, json)
 
-    from tapetum.data.pictures import load_rgb
     from tapetum.data.segmentation import CITYSCAPES, find_segmented, read_classes
-    from tapetum.evaluation.segmentation.run import DARK, as_dict, rows, save_examples
+    from tapetum.evaluation.segmentation.run import as_dict, rows, save_examples
     from tapetum.evaluation.segmentation.segmenter import Segmenter
 
     known = read_classes(classes) if classes else CITYSCAPES
     items = find_segmented(pictures, labels)[:limit]
     network = Segmenter(segmenter, len(known.names), size=size, normalisation=normalise, device=segmenter_device)
-    names = [named(name, weights) for name in models]
-    if len({DARK, *names}) <= len(names):
-        raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
-    caches = {name: kept(each, weights, device, cache) for name, each in zip(names, models, strict=True)}
-    loads: dict[str, Load] = {DARK: load_rgb} | {name: each.get for name, each in caches.items()}
+    loads = dark_and_enhanced(models, weights, device, cache)
     results = [measure(network, items, known, name, load) for name, load in loads.items()]
     if save is not None:
         save_examples(save, network, items, known, loads, examples)
@@ -79,27 +74,22 @@ def segment_eval(
         show(results, known)
         say(f"{len(items)} pictures; IoU of classes over all pixels, the mean over those that occur")
 
-    tell(as_dict(items, network, known, results), shown, partial(write_lines, rows(known, results)), csv, json)
+    tell(as_dict(items, network, known, results), shown, json, csv, partial(write_lines, rows(known, results)))
     raise typer.Exit(DONE)
 
 
 def measure(segmenter: Segmenter, items: Sequence[Segmented], classes: Classes, name: str, load: Load) -> Result:
-    from tapetum.evaluation.segmentation.run import Result, segment
-    from tapetum.evaluation.segmentation.scoring import Confusion
+    from tapetum.evaluation.segmentation.run import evaluate
 
-    confusion = Confusion(len(classes.names))
     with progress_bar() as bar:
-        work = segment(segmenter, items, classes, load, confusion)
-        for _ in bar.track(work, total=len(items), description=printable(name)):
-            pass
-    try:
-        return Result(name, confusion.scores())
-    except ValueError as error:
-        raise InputError(f"{items[0].labels.parent}: {error}: all labels are ignored") from None
+        track = partial(bar.track, total=len(items), description=printable(name))
+        return evaluate(segmenter, items, classes, name, load, track)
 
 
 def show(results: Sequence[Result], classes: Classes) -> None:
     from rich.table import Table
+
+    from tapetum.evaluation.report import percent
 
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
@@ -111,7 +101,3 @@ def show(results: Sequence[Result], classes: Classes) -> None:
     table.add_row("mean", *(percent(result.scores.mean_iou) for result in results))
     table.add_row("pixels that are right", *(percent(result.scores.accuracy) for result in results))
     print_table(table)
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f}" if value == value else "-"

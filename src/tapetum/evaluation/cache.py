@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import tapetum
 from tapetum.errors import InputError, TapetumWarning, os_reason
-from tapetum.imaging.replacing import replacing
+from tapetum.imaging.replacing import make_folder, replacing
 from tapetum.methods.registry import CLASSICAL_METHODS, HOMES
 from tapetum.weights.registry import NAMED_WEIGHTS, sha256_of
 
@@ -136,10 +136,7 @@ class Store(Generic[Entry]):
 
     def put(self, name: str, entry: Entry) -> None:
         """Raises InputError: the file or its folder cannot be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be made: {os_reason(error)}") from None
+        make_folder(self.folder)
         self._write(entry, self.path(name))
 
 

@@ -10,9 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.pictures import load_rgb
+from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
-from tapetum.evaluation.cache import Store, picture_name
+from tapetum.evaluation.cache import Store, model_key, picture_name
 from tapetum.imaging import Picture, write_picture
+
+DARK = "dark"
+"""The name of the pictures as they are, beside those of models."""
+Load = Callable[[Path], NDArray[np.uint8]]
+"""A picture file to what is measured of it, ``(H, W, 3)``."""
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Indices of ``count`` of ``total`` pictures, or of all where there are fewer, from the first on."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
 
 
 class EnhancedCache:
@@ -49,6 +61,17 @@ class EnhancedCache:
         self._store.put(name, enhanced)
         self.made += 1
         return enhanced
+
+
+def load_enhanced(model: str, weights: Path | None, device: str, cache: Path, **options: Any) -> Load:
+    """A way to load pictures as a model makes them, kept in a cache.
+
+    Raises:
+        as ``Enhancer``; InputError: the file of weights cannot be read.
+    """
+    enhancer = Enhancer(model, device, weights=weights, **options)
+    key = model_key(model, weights, enhancer.engine.name, **({"options": options} if options else {}))
+    return EnhancedCache(cache, key, enhancer).get
 
 
 def _write(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -34,6 +34,8 @@ class Protocol:
         self_ensemble: mean over the eight flips and rotations.
         gt_mean: name of the brightness correction by the target, or None.
         truncates: values become 8 bit by cutting off what is beyond a level, before any correction; not by rounding.
+        tile: predicted by the enhancer in overlapping tiles of at most ``tile`` x ``tile`` pixels; None: whole.
+        times: how often the picture is enhanced: its result, rounded to 8 bit as in a file, is the next low.
         sized: from the target's size, that at which both are predicted and measured; None: their own.
     """
 
@@ -44,6 +46,8 @@ class Protocol:
     gt_mean: str | None = None
     sized: Sized | None = None
     truncates: bool = False
+    tile: int | None = None
+    times: int = 1
 
     def prepare(self, low: Picture, target: Picture) -> tuple[Picture, Picture]:
         """Both ``(H, W, 3)`` in [0, 1] at the size that is measured, by bicubic resampling that is not clipped."""
@@ -104,6 +108,10 @@ PROTOCOLS = {
         replace(_STRICT, name="retidiff_low_light"),
         replace(_STRICT, name="retidiff_underwater", metrics=(*_STRICT.metrics, *WITHOUT_TARGET), sized=square(256)),
         replace(_STRICT, name="retidiff_backlit", sized=longest(2048)),
+        # what users do beside: small memory, and the same picture once more
+        replace(_STRICT, name="untiled", tile=1 << 20),
+        *(replace(_STRICT, name=f"tiled_{tile}", tile=tile) for tile in (256, 192, 128)),
+        replace(_STRICT, name="twice", times=2),
     )
 }
 

@@ -116,6 +116,11 @@ def better(measure: str) -> str:
     return metrics.get(name).better if name in metrics.names() else "higher"
 
 
+def percent(value: float) -> str:
+    """Of a share; "-" where there is none (NaN)."""
+    return f"{100 * value:.1f}" if value == value else "-"
+
+
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """One line per picture; all rows have the same measures.
 

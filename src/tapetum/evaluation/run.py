@@ -15,11 +15,12 @@ from tapetum import metrics
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import list_pictures, load_rgb
 from tapetum.enhancer import Enhancer
-from tapetum.errors import InputError, os_reason
+from tapetum.errors import InputError
 from tapetum.evaluation.protocols import WITHOUT_TARGET, Protocol
 from tapetum.evaluation.report import Row
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
+from tapetum.imaging.replacing import make_folder
 from tapetum.metrics import score
 
 Read = Callable[[Path], NDArray[np.float32]]
@@ -30,9 +31,22 @@ KEEP = "psnr_keep"
 
 
 def by_enhancer(enhancer: Enhancer, protocol: Protocol) -> Predict:
-    """Predictions of an enhancer's network with its options; the protocol pads, splits and clamps."""
+    """Predictions of an enhancer's network with its options; the protocol pads, splits, clamps, or wants tiles."""
     plain = dataclasses.replace(protocol, gt_mean=None)
-    return lambda pair, low: plain.restore(enhancer.predict, low, enhancer.engine.properties.size_multiple)
+    tiled = None if protocol.tile is None else enhancer.with_tiles(protocol.tile)
+
+    def once(low: NDArray[np.float32]) -> NDArray[np.float32]:
+        if tiled is not None:
+            return np.asarray(tiled(low), np.float32)
+        return plain.restore(enhancer.predict, low, enhancer.engine.properties.size_multiple)
+
+    def predict(pair: Pair, low: NDArray[np.float32]) -> NDArray[np.float32]:
+        enhanced = once(low)
+        for _ in range(protocol.times - 1):
+            enhanced = once(np.divide(np.rint(enhanced * 255), 255, dtype=np.float32))
+        return enhanced
+
+    return predict
 
 
 def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
@@ -78,22 +92,36 @@ def measure_pairs(
     Raises:
         InputError: a picture cannot be read, or sizes differ.
     """
-    correct = metrics.correction(correction)
     for pair in pairs:
         low, target = protocol.prepare(read(pair.low), read(pair.target))
         begin = time.perf_counter()
         enhanced = predict(pair, low)
         seconds = time.perf_counter() - begin if timed else None
         try:
-            corrected = correct(enhanced, target)
-            values = {name: score(name, enhanced, target, low) for name in protocol.metrics}
-            compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
-            values |= {f"{name}/{correction}": score(name, corrected, target) for name in compared}
+            values = figures(protocol, enhanced, low, target, correction)
         except ValueError as error:
             raise InputError(f"{pair.low}: {error}") from None
         if pictures is not None:
             save(pictures, f"{model}-{split}-{pair.name}", {"before": low, "after": enhanced, "target": target})
         yield Row(model, split, pair.name, pair.scene, values, seconds)
+
+
+def figures(
+    protocol: Protocol,
+    enhanced: NDArray[np.generic],
+    low: NDArray[np.generic],
+    target: NDArray[np.generic],
+    correction: str,
+) -> dict[str, float]:
+    """Every measure of a protocol, and, of those that compare with the target, after the correction, too.
+
+    Raises:
+        ValueError: pictures that a measure cannot take.
+    """
+    corrected = metrics.correction(correction)(enhanced, target)
+    values = {name: score(name, enhanced, target, low) for name in protocol.metrics}
+    compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
+    return values | {f"{name}/{correction}": score(name, corrected, target) for name in compared}
 
 
 def measure_keep(
@@ -150,8 +178,5 @@ def measure_unpaired(
 
 
 def save(folder: Path, name: str, panels: dict[str, NDArray[Any]]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
+    make_folder(folder)
     write_picture(side_by_side(panels), folder / (name.replace("/", "-") + ".jpg"))

@@ -13,9 +13,7 @@ from tapetum.data.pairs import SPLITS_FILE, Pair, root_of_split
 from tapetum.data.places import TRAINED_ON, digest_of_place, folder_place, place_of
 from tapetum.errors import TapetumError, UsageError
 from tapetum.evaluation.pairs import read_lists
-from tapetum.weights.registry import NAMED_WEIGHTS
-
-_HEADER = 1 << 27  # bytes of a safetensors header, at most
+from tapetum.weights.registry import NAMED_WEIGHTS, stored_header
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def provenance_of(model: str, weights: Path | None) -> dict[str, Any] | None:
     path = weights or (NAMED_WEIGHTS[model].path if model in NAMED_WEIGHTS else None)
     try:
         if path is not None:
-            metadata = _safetensors_metadata(path)
+            metadata = stored_header(path)["__metadata__"]
         elif model.lower().endswith(".onnx"):
             from tapetum.engines.onnx import open_session
 
@@ -193,12 +191,3 @@ def provenance_of(model: str, weights: Path | None) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # a damaged file is refused by whoever loads it
     return told if isinstance(told, dict) else None
-
-
-def _safetensors_metadata(path: Path) -> dict[str, str]:
-    """Texts in the header of a safetensors file. Raises ValueError or KeyError where it is none, or has none."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= _HEADER:
-            raise ValueError("no safetensors file")
-        return json.loads(file.read(length))["__metadata__"]

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from tapetum.errors import InputError, os_reason
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing tells whether a temporary file is still being written, so none is cleaned up
@@ -45,6 +47,14 @@ def replacing(path: Path) -> Iterator[int]:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def make_folder(folder: Path) -> None:
+    """With those above it, unless it is there. Raises InputError: it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
 
 
 def write_whole(content: str | bytes, path: Path) -> None:

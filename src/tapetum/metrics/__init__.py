@@ -11,6 +11,7 @@ from tapetum.metrics.ciede2000 import ciede2000_uint8
 from tapetum.metrics.contrast import contrast_rms_gray601
 from tapetum.metrics.entropy import entropy_gray601_uint8
 from tapetum.metrics.gt_mean import gt_mean_gray601, gt_mean_gray601_rgb, gt_mean_mean
+from tapetum.metrics.hue import hue_shift_lab
 from tapetum.metrics.loe import loe_low_50, loe_low_share, loe_target_50
 from tapetum.metrics.mae import mae
 from tapetum.metrics.means import HIGHEST_DB, Means, score
@@ -41,6 +42,7 @@ __all__ = [
     "gt_mean_gray601",
     "gt_mean_gray601_rgb",
     "gt_mean_mean",
+    "hue_shift_lab",
     "loe_low_50",
     "loe_low_share",
     "loe_target_50",

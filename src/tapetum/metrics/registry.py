@@ -12,6 +12,7 @@ from tapetum.metrics.ciede2000 import ciede2000_uint8
 from tapetum.metrics.contrast import contrast_rms_gray601
 from tapetum.metrics.entropy import entropy_gray601_uint8
 from tapetum.metrics.gt_mean import gt_mean_gray601, gt_mean_gray601_rgb, gt_mean_mean
+from tapetum.metrics.hue import hue_shift_lab
 from tapetum.metrics.loe import loe_low_50, loe_low_share, loe_target_50
 from tapetum.metrics.mae import mae
 from tapetum.metrics.perceptual import dists, lpips_alex, lpips_vgg, prepare_dists, prepare_lpips
@@ -83,6 +84,7 @@ _MEASURES = {
         Measure("ssim_3d_uint8", ssim_3d_uint8, "", "higher", 4, f"{_WANG}, as Retinexformer's toolbox"),
         Measure("mae", mae, "", "lower", 4, "mean absolute error"),
         Measure("ciede2000_uint8", ciede2000_uint8, "", "lower", 2, "Sharma et al., Color Res. Appl. 2005"),
+        Measure("hue_shift_lab", hue_shift_lab, "degrees", "lower", 2, "mean angle of CIELab hues, by chroma"),
         Measure("loe_low_50", loe_low_50, "pixels", "lower", 1, _ORDER, "low"),
         Measure("loe_target_50", loe_target_50, "pixels", "lower", 1, "Guo et al., IEEE TIP 2017"),
         Measure("loe_low_share", loe_low_share, "", "lower", 4, f"{_ORDER}, over all pairs", "low"),

@@ -7,11 +7,13 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tapetum.errors import WeightsError
 
 FOLDER = Path(__file__).parent / "files"
 MANIFEST = "manifest.json"
+_HEADER = 1 << 27  # bytes of a safetensors header, at most
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,18 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def count_stored(path: Path) -> int:
-    """Numbers in a safetensors file, by its header alone: the length of a JSON object, then the object."""
+def stored_header(path: Path) -> dict[str, Any]:
+    """Of a safetensors file: the length of a JSON object, then the object. Raises ValueError where it is none."""
     with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= _HEADER:
+            raise ValueError("no safetensors file")
+        return json.loads(file.read(length))
+
+
+def count_stored(path: Path) -> int:
+    """Numbers in a safetensors file, by its header alone."""
+    header = stored_header(path)
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.evaluation.benchmark.plan import Data, Model, Plan
+from tapetum.evaluation.benchmark.plan import Data, Model, Photographs, Plan
 from tapetum.evaluation.benchmark.results import Results
 from tapetum.evaluation.benchmark.runner import run
 
@@ -48,4 +48,5 @@ def finished(pairs: Path, doubler: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("finished")
     models = Model("gamma"), Model("clahe", label=HARMFUL), Model(str(doubler))
     plan = Plan(models, (Data(pairs),), ("strict", "uptflow_test_script"), ("mae",), title="</title><b>A & B")
+    plan = replace(plan, robustness=Photographs(pairs / "eval15" / "high", (HARMFUL.replace("/", ""),)))
     return Finished(plan, run(plan, folder / "out", folder / "cache"), folder / "out", folder / "cache")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tapetum.evaluation.benchmark.charts import curve, nice_ticks
+from tapetum.evaluation.benchmark.charts import curve, curves, nice_ticks
 from tapetum.evaluation.benchmark.examples import ERROR_SCALE, error_map, histogram
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -102,8 +103,24 @@ def test_nothing_is_asked_for(finished: Any) -> None:
     assert not re.search(
         r"https?:|//[a-z]|url\(|@import|<link|<iframe", re.sub(r"data:image/webp;base64,[^\"]+", "", visible)
     )
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', html)) <= {"#t0", "#t1", "#facts"}
+    addresses = set(re.findall(r'(?:src|href)="([^"]*)"', html))
+    assert {a for a in addresses if not a.startswith("data:image/webp;base64,")} <= {
+        "#t0",
+        "#t1",
+        "#facts",
+        "#robustness",
+    }
     assert "default-src 'none'" in html, "and the browser would not load it"
+
+
+def test_how_results_hold(dom: str, finished: Any) -> None:
+    """A line for each model in every chart, a row of pictures for each and for the dark ones."""
+    held = dom.partition('id="robustness"')[2].partition("</section>")[0]
+    assert held.count('class="series') == 6 * 3
+    assert held.count("<circle") == 3 * (3 * 6 + 3 * 5)
+    assert held.count("<img") == (3 + 1) * 6
+    for model in finished.plan.models:  # a browser writes quotes in its own way
+        assert f"<b>{escape(model.title, quote=False)}</b>" in held
 
 
 def test_what_a_reader_must_know_is_said(finished: Any) -> None:
@@ -148,3 +165,11 @@ def test_ticks(low: float, span: float) -> None:
     assert ticks[-1] >= low + span - 1e-6 * max(1, abs(low) + span)
     assert 2 <= len(ticks) <= 9
     assert ticks == sorted(set(ticks))
+
+
+def test_curves_have_gaps_where_a_value_is_missing() -> None:
+    drawn = curves("Q", "higher is better", ["a", "b", "c"], {"one": [1.0, None, 3.0], "two": [1.0, 2.0, 3.0]})
+    one, two = drawn.split('<g class="series')[1:]
+    assert (one.count("<circle"), one.count("<line")) == (2, 0)
+    assert (two.count("<circle"), two.count("<line")) == (3, 2)
+    assert curves("Q", "", ["a"], {"one": [None]}) == ""

@@ -7,6 +7,7 @@ import json
 import shutil
 import tracemalloc
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def test_plain_and_gt_mean_stand_side_by_side(finished: Any) -> None:
     assert measures == [name for each in plain for name in (each, f"{each}/gt_mean_gray601_rgb")]
 
 
+PREDICTIONS = 42 + 3 * 21
+"""Seven pictures, two ways to predict and three models; and one photograph at all points."""
+
+
 def test_the_second_run_makes_nothing(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a network was made")
@@ -67,14 +72,14 @@ def test_the_second_run_makes_nothing(finished: Any, tmp_path: Path, monkeypatch
     monkeypatch.setattr(making, "_run", never)
     monkeypatch.setattr(Enhancer, "__init__", never)
     again = run(finished.plan, tmp_path, finished.cache)
-    assert (again.facts["made"], again.facts["found"]) == (0, 42)
+    assert (again.facts["made"], again.facts["found"]) == (0, PREDICTIONS)
     assert figures(again) == figures(finished.results)
     assert again.abouts == finished.results.abouts, "costs are remembered, too"
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(finished: Any, tmp_path: Path) -> None:
     parallel = run(finished.plan, tmp_path / "out", tmp_path / "cache", jobs=3)
-    assert parallel.facts["made"] == 42
+    assert parallel.facts["made"] == PREDICTIONS
     assert figures(parallel) == figures(finished.results)
 
 
@@ -87,7 +92,7 @@ def test_a_stopped_run_goes_on(finished: Any, tmp_path: Path) -> None:
     with pytest.warns(TapetumWarning, match="damaged: it is made anew") as said:
         again = run(finished.plan, tmp_path / "out", tmp_path / "cache")
     assert len(said) == 1
-    assert (again.facts["made"], again.facts["found"]) == (6, 36)
+    assert (again.facts["made"], again.facts["found"]) == (6, PREDICTIONS - 6)
     assert figures(again) == figures(finished.results)
 
 
@@ -186,7 +191,7 @@ def test_one_failure_loses_nothing_else(divider: Path, tmp_path: Path) -> None:
 
 
 def test_files(finished: Any) -> None:
-    names = {"report.html", "table.md", "table.csv", "pictures.csv", "report.json"}
+    names = {"report.html", "table.md", "table.csv", "pictures.csv", "report.json", "robustness.csv"}
     assert {path.name for path in finished.out.iterdir()} == names, "and nothing temporary"
     with (finished.out / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -200,12 +205,17 @@ def test_files(finished: Any) -> None:
     for fact in ("date", "commit", "versions", "machine", "data", "protocols", "gt_mean"):
         assert fact in report
     assert report["results"][0]["comparisons"]["psnr_rgb_uint8"][0]["first"] == "gamma"
+    with (finished.out / "robustness.csv").open(newline="") as file:
+        held = list(csv.DictReader(file))
+    assert {row["model"] for row in held} == {model.title for model in finished.plan.models}
+    assert len(held) == sum(len(each["means"]) for each in report["robustness"]["readings"])
 
 
 def test_markdown_is_a_table_whatever_names_are(finished: Any) -> None:
     lines = (finished.out / "table.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    for _, table in groupby(lines, lambda line: line.startswith("| ")):
+        assert len({line.replace("\\|", "").count("|") for line in table if line.startswith("| ")}) <= 1
     assert not any("<" in line for line in lines), "no HTML of anybody's"
     assert sum("**" in line for line in rows) >= 2
 

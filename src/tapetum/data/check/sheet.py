@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tapetum.data.check.listing import Member, Read
 from tapetum.data.check.report import Leak, Report
-from tapetum.errors import InputError, os_reason
 from tapetum.imaging import Picture, shrink, write_picture
 from tapetum.imaging.drawing import draw_box
+from tapetum.imaging.replacing import make_folder
 
 _SIDE = 300  # of a picture, at most
 _TWINS = 4  # shown of a test picture
@@ -30,10 +30,7 @@ def write_sheets(report: Report, folder: Path) -> list[Path]:
     Raises:
         InputError: they cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
+    make_folder(folder)
     files = []
     for number, begin in enumerate(range(0, len(report.leaks), _ROWS), 1):
         rows = [_row(leak, report.listing.read) for leak in report.leaks[begin : begin + _ROWS]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from tapetum.evaluation.benchmark.results import Table, decimals, title_of
@@ -93,6 +93,54 @@ def quality_by_time(table: Table, measure: str) -> str:
         f'<figure class="chart"><figcaption>{caption}</figcaption>'
         f'<svg class="scatter" role="img" aria-label="{title} by time">{"".join(parts)}</svg></figure>'
     )
+
+
+def curves(title: str, way: str, labels: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> str:
+    """A line for each model over points that stand side by side; gaps where a value is missing. "" without any value.
+
+    Args:
+        way: said beside the title.
+        labels: of the points.
+    """
+    values = [value for its in series.values() for value in its if value is not None]
+    if not values:
+        return ""
+    ticks = nice_ticks(min(values), max(values))
+
+    def x(index: int) -> str:
+        return f"{10 + 86 * (index + 0.5) / len(labels):.2f}%"
+
+    def y(value: float) -> str:
+        return f"{86 - 80 * (value - ticks[0]) / (ticks[-1] - ticks[0]):.2f}%"
+
+    parts = []
+    for tick in ticks:
+        parts.append(f'<line class="grid" x1="10%" x2="96%" y1="{y(tick)}" y2="{y(tick)}"/>')
+        parts.append(f'<text class="tick" x="9%" y="{y(tick)}" dy=".35em" text-anchor="end">{tick:g}</text>')
+    for index, label in enumerate(labels):
+        parts.append(f'<text class="tick" x="{x(index)}" y="95%" text-anchor="middle">{escape(label)}</text>')
+    keys = []
+    for number, (model, its) in enumerate(series.items()):
+        kind = f"s{number % COLOURS}{' dashed' if number >= COLOURS else ''}"
+        drawn = []
+        for index, value in enumerate(its):
+            if value is None:
+                continue
+            if index and (last := its[index - 1]) is not None:
+                drawn.append(f'<line x1="{x(index - 1)}" y1="{y(last)}" x2="{x(index)}" y2="{y(value)}"/>')
+            tip = f"<title>{escape(model)}, {escape(labels[index])}: {value:.2f}</title>"
+            drawn.append(f'<circle cx="{x(index)}" cy="{y(value)}" r="3.5">{tip}</circle>')
+        parts.append(f'<g class="series {kind}">{"".join(drawn)}</g>')
+        keys.append(f'<i class="{kind}">{escape(_short(model))}</i>')
+    caption = f"{escape(title)} <small>{escape(way)}</small>"
+    return (
+        f'<figure class="chart"><figcaption>{caption}</figcaption><svg class="scatter" role="img" '
+        f'aria-label="{escape(title)}">{"".join(parts)}</svg><p class="legend">{"".join(keys)}</p></figure>'
+    )
+
+
+COLOURS = 8
+"""Of lines; further ones are dashed."""
 
 
 def significance(table: Table, measure: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from tapetum.errors import UsageError
-from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Model, Plan
+from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Detection, Model, Photographs, Plan, Segmentation
 from tapetum.strict_yaml import Section, apply, read_mapping, validate
 
 
@@ -30,6 +30,33 @@ class DataSection(Section):
     label: str = ""
 
 
+class RobustnessSection(Section):
+    folder: str
+    names: list[str] = Field(default_factory=list)
+    limit: Annotated[int, Field(ge=1)] = 12
+
+
+class DetectionSection(Section):
+    folder: str
+    detector: str
+    split: str | None = None
+    classes: str | None = None
+    layout: str = "auto"
+    size: Annotated[int, Field(ge=1)] | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.005
+    iou: Annotated[float, Field(ge=0, le=1)] = 0.45
+    clip: bool = False
+
+
+class SegmentationSection(Section):
+    pictures: str
+    labels: str
+    segmenter: str
+    classes: str | None = None
+    size: tuple[int, int] | None = None
+    normalise: str = "none"
+
+
 class BenchmarkFile(Section):
     models: Annotated[list[ModelSection], Field(min_length=1)]
     data: Annotated[list[DataSection], Field(min_length=1)]
@@ -40,6 +67,9 @@ class BenchmarkFile(Section):
     limit: Annotated[int, Field(ge=1)] | None = None
     title: str = "Low-light benchmark"
     allow_seen: bool = False
+    robustness: RobustnessSection | None = None
+    detection: DetectionSection | None = None
+    segmentation: SegmentationSection | None = None
 
     @field_validator("models", mode="before")
     @classmethod
@@ -80,6 +110,7 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         Data(_path(d.folder), tuple(d.splits) if d.splits else None, d.layout, _path(d.low), _path(d.target), d.label)
         for d in file.data
     )
+    spoiled, boxes, areas = file.robustness, file.detection, file.segmentation
     return Plan(
         models,
         data,
@@ -90,7 +121,15 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         file.limit,
         file.title,
         file.allow_seen,
+        Photographs(Path(spoiled.folder), tuple(spoiled.names), spoiled.limit) if spoiled is not None else None,
+        Detection(**_with_paths(boxes, "folder", "detector", "classes")) if boxes is not None else None,
+        Segmentation(**_with_paths(areas, "pictures", "labels", "segmenter", "classes")) if areas is not None else None,
     )
+
+
+def _with_paths(section: Section, *paths: str) -> dict[str, Any]:
+    fields = section.model_dump()
+    return fields | {name: _path(fields[name]) for name in paths}
 
 
 def _path(text: str | None) -> Path | None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
 from tapetum.errors import InputError
 from tapetum.evaluation.benchmark.charts import curve
 from tapetum.evaluation.benchmark.measuring import Image, Task, pictures
+from tapetum.evaluation.benchmark.parts import data_uri
 from tapetum.evaluation.benchmark.plan import measured
 from tapetum.evaluation.benchmark.results import Table, decimals, title_of
 from tapetum.evaluation.benchmark.stored import open_store
 from tapetum.evaluation.report import better
-from tapetum.imaging import vips
 
 ERROR_SCALE = 0.3
 """Mean absolute error of a pixel that is drawn as the brightest."""
@@ -111,17 +109,3 @@ def histogram(image: Image) -> list[float]:
     grey = np.clip(image @ np.array([0.299, 0.587, 0.114], np.float32), 0, 1)
     counts, _ = np.histogram(grey, _BINS, (0.0, 1.0))
     return (counts / grey.size).tolist()
-
-
-def data_uri(image: NDArray[Any], width: int) -> str:
-    """``(H, W, 3)``, uint8 or floating in [0, 1], as WebP of at most so many columns."""
-    if image.dtype != np.uint8:
-        image = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    picture = vips.from_array(image)
-    if picture.width > width:
-        height = max(1, round(picture.height * width / picture.width))
-        shrunk: Any = picture.thumbnail_image(width, height=height, size="force")
-        picture = shrunk
-    assert isinstance(picture, pyvips.Image)
-    content: Any = picture.webpsave_buffer(Q=78)
-    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")

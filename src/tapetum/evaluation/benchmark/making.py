@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import InputError, UsageError
-from tapetum.evaluation.benchmark.plan import Model, Plan, Split
+from tapetum.evaluation.benchmark.plan import Look, Model, Plan
 from tapetum.evaluation.benchmark.predicting import Job, Work
 from tapetum.evaluation.benchmark.stored import About, name_of, read_about, store_of, write_about
-from tapetum.evaluation.protocols import Protocol
 
 # One thread for each process: results do not depend on how many processes there are, and times are a core's
 _ONE_THREAD = dict.fromkeys(("TAPETUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -43,11 +42,18 @@ class Made:
     failed: dict[Place, str] = field(default_factory=dict)
     abouts: dict[str, About] = field(default_factory=dict)
 
+    def add(self, other: Made) -> None:
+        """More of the same models."""
+        self.found += other.found
+        self.made += other.made
+        self.failed |= other.failed
+        for title, about in other.abouts.items():
+            self.abouts[title] = self.abouts.get(title, About()).merge(about)
+
 
 def make_predictions(
     plan: Plan,
-    splits: Sequence[Split],
-    protocols: Sequence[Protocol],
+    looks: Sequence[Look],
     cache: Path,
     jobs: int,
     step: Callable[[int, int], None],
@@ -69,7 +75,7 @@ def make_predictions(
     queue: list[Job] = []
     folders: dict[str, list[Path]] = {}
     for model in plan.models:
-        works, found, folders[model.title] = missing(model, splits, protocols, cache)
+        works, found, folders[model.title] = missing(model, looks, cache)
         made.found += found
         shares = [works[i::jobs] for i in range(min(jobs, len(works)))]
         queue += [Job(model, plan.self_ensemble, share, i == 0) for i, share in enumerate(shares)]
@@ -120,30 +126,27 @@ def make_predictions(
     return made
 
 
-def missing(
-    model: Model, splits: Sequence[Split], protocols: Sequence[Protocol], cache: Path
-) -> tuple[list[Work], int, list[Path]]:
+def missing(model: Model, looks: Sequence[Look], cache: Path) -> tuple[list[Work], int, list[Path]]:
     """What is to be made, how many are there already, and the model's folders."""
     works: dict[Place, Work] = {}
     folders: dict[Path, None] = {}
     found: set[Place] = set()
-    for protocol in protocols:
+    for protocol, split in looks:
         store = store_of(cache, model, protocol)
         folders[store.folder] = None
-        for split in splits:
-            for pair in split.pairs if split.name not in model.leave_out else ():
-                try:
-                    name = name_of(pair, split, protocol)
-                except InputError:
-                    continue  # said when it is measured
-                place = str(store.folder), name
-                if place in works or place in found:
-                    continue
-                if store.get(name) is not None:
-                    found.add(place)
-                    continue
-                low, target = str(pair.low.absolute()), str(pair.target.absolute())
-                works[place] = Work(low, target, split.layout, protocol.name, *place)
+        for pair in split.pairs if split.name not in model.leave_out else ():
+            try:
+                name = name_of(pair, split, protocol)
+            except InputError:
+                continue  # said when it is measured
+            place = str(store.folder), name
+            if place in works or place in found:
+                continue
+            if store.get(name) is not None:
+                found.add(place)
+                continue
+            low, target = str(pair.low.absolute()), str(pair.target.absolute())
+            works[place] = Work(low, target, split.layout, protocol.name, *place)
     return list(works.values()), len(found), list(folders)
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum import metrics
 from tapetum.data.pairs import Pair
 from tapetum.errors import InputError
-from tapetum.evaluation.benchmark.plan import Split, measured
-from tapetum.evaluation.benchmark.stored import open_store
+from tapetum.evaluation.benchmark.making import Made, Place
+from tapetum.evaluation.benchmark.plan import Look, Plan, Split, measured
+from tapetum.evaluation.benchmark.stored import name_of, open_store, store_of
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import Row
-from tapetum.metrics import score
+from tapetum.evaluation.run import figures
 
 Image = NDArray[np.float32]
 
@@ -38,7 +37,7 @@ class Task:
     protocol: str
     metrics: tuple[str, ...]
     gt_mean: str
-    predictions: Mapping[str, tuple[str, str] | str]
+    predictions: Mapping[str, Place | str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,27 @@ class Outcome:
     name: str
     row: Row | None
     reason: str = ""
+
+
+def tasks_of(plan: Plan, looks: Sequence[Look], cache: Path, made: Made) -> list[Task]:
+    """What is to be measured, look by look, picture by picture."""
+    tasks = []
+    for protocol, split in looks:
+        models = [model for model in plan.models if split.name not in model.leave_out]
+        stores = {model.title: str(store_of(cache, model, protocol).folder) for model in models}
+        for pair in split.pairs:
+            try:
+                name = name_of(pair, split, protocol)
+            except InputError as error:
+                places: dict[str, Place | str] = {model.title: str(error) for model in models}
+            else:
+                places = {}
+                for model in models:
+                    place = stores[model.title], name
+                    places[model.title] = made.failed.get(place, place)
+            alone = replace(split, pairs=())
+            tasks.append(Task(alone, pair, protocol.name, plan.metrics, plan.gt_mean, places))
+    return tasks
 
 
 def measure(task: Task) -> list[Outcome]:
@@ -90,18 +110,6 @@ def pictures(split: Split, pair: Pair, protocol: Protocol) -> tuple[Image, Image
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (low, target)]
         raise InputError(f"{pair.low} has {sizes[0]} pixels, and its target {pair.target} {sizes[1]}")
     return low, target
-
-
-def figures(protocol: Protocol, enhanced: Image, low: Image, target: Image, gt_mean: str) -> dict[str, float]:
-    """Every measure of a protocol, and, of those that compare with the target, after the correction, too.
-
-    Raises:
-        ValueError: pictures that a measure cannot take.
-    """
-    corrected: Any = metrics.correction(gt_mean)(enhanced, target)
-    values = {name: score(name, enhanced, target, low) for name in protocol.metrics}
-    compared = [name for name in protocol.metrics if metrics.get(name).needs_target]
-    return values | {f"{name}/{gt_mean}": score(name, corrected, target) for name in compared}
 
 
 def measure_all(tasks: Sequence[Task], jobs: int) -> Iterator[list[Outcome]]:

@@ -8,12 +8,15 @@ from html import escape
 from importlib import resources
 
 from tapetum.evaluation.benchmark.charts import quality_by_time, significance, strips
+from tapetum.evaluation.benchmark.downstream import Downstream
 from tapetum.evaluation.benchmark.examples import ERROR_SCALE, examples_of
 from tapetum.evaluation.benchmark.measuring import Task
+from tapetum.evaluation.benchmark.parts import sheet, text_table
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
 from tapetum.evaluation.benchmark.stored import About
 from tapetum.evaluation.benchmark.tables import cost_cells, extent, facts_lines, missing
 from tapetum.evaluation.report import better
+from tapetum.evaluation.robustness.section import section as robustness_section
 
 # nothing may be loaded but what is in the file; the browser itself sees to that
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -27,6 +30,12 @@ def page(results: Results, tasks: Sequence[Task]) -> str:
     for number, table in enumerate(results.tables):
         sections.append(_section(number, table, results))
         examples.append(examples_of(table, tasks, len(results.tables)))
+    more, links = "", ""
+    if results.robustness is not None:
+        more, links = robustness_section(results.robustness), '<a href="#robustness">How results hold</a>'
+    for study in results.downstream:
+        more += _downstream(study)
+        links += f'<a href="#{study.name}">{escape(study.title)}</a>'
     data = json.dumps(examples).replace("<", "\\u003c")
     lead = f"{len(results.abouts)} models, {', '.join(escape(d['name']) for d in facts['data'])}"
     chips = [
@@ -53,10 +62,11 @@ def page(results: Results, tasks: Sequence[Task]) -> str:
 <div class="bar"><h1>{title}</h1><button id="theme" type="button" aria-label="Light or dark">◐</button></div>
 <p class="lead">{lead}</p>
 <p class="chips">{"".join(f"<span>{escape(chip)}</span>" for chip in [*chips, only] if chip)}</p>
-<nav>{nav}<a href="#facts">How it was measured</a></nav>
+<nav>{nav}{links}<a href="#facts">How it was measured</a></nav>
 </header>
 <main>
 {"".join(sections)}
+{more}
 {_failures(results)}
 <section id="facts"><h2>How it was measured</h2><dl>{_facts(results)}</dl></section>
 </main>
@@ -186,13 +196,24 @@ def _row(line: Line, table: Table, results: Results) -> str:
     return f'<tr><th scope="row" data-value="{who}">{name}</th>{"".join(cells)}</tr>'
 
 
+def _downstream(study: Downstream) -> str:
+    return f"""<section id="{study.name}">
+<h2>{escape(study.title)}</h2>
+<p class="sub">{escape(study.note)}</p>
+{text_table(study.header, study.rows)}
+<h3>Pictures</h3>
+{sheet(study.pictures)}
+</section>
+"""
+
+
 def _failures(results: Results) -> str:
-    if not results.failures:
+    if not results.failed:
         return ""
     lines = "".join(
         f"<li><b>{escape(f.model)}</b>, {escape(f.split)} {escape(f.name)} ({escape(f.protocol)}): "
         f"{escape(f.reason)}</li>"
-        for f in results.failures
+        for f in results.failed
     )
     return f'<section class="failures"><h2>Not measured</h2><ul>{lines}</ul></section>'
 

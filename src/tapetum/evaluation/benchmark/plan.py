@@ -76,6 +76,48 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Photographs:
+    """Good photographs that are spoiled in known ways, to see how far results hold.
+
+    Attributes:
+        folder: of picture files.
+        names: their stems; none: all of the folder.
+        limit: the first so many of them.
+    """
+
+    folder: Path
+    names: tuple[str, ...] = ()
+    limit: int = 12
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What enhancement does for a detector; as the options of ``tapetum detect-eval``."""
+
+    folder: Path
+    detector: Path
+    split: str | None = None
+    classes: Path | None = None
+    layout: str = "auto"
+    size: int | None = None
+    confidence: float = 0.005
+    iou: float = 0.45
+    clip: bool = False
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What enhancement does for a segmenter; as the options of ``tapetum segment-eval``."""
+
+    pictures: Path
+    labels: Path
+    segmenter: Path
+    classes: Path | None = None
+    size: tuple[int, int] | None = None
+    normalise: str = "none"
+
+
+@dataclass(frozen=True)
 class Plan:
     """All of it. ``allow_seen``: measure models on scenes that they were trained on, too."""
 
@@ -88,6 +130,9 @@ class Plan:
     limit: int | None = None
     title: str = "Low-light benchmark"
     allow_seen: bool = False
+    robustness: Photographs | None = None
+    detection: Detection | None = None
+    segmentation: Segmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +153,10 @@ class Split:
     @property
     def read(self) -> Read:
         return get_layout(self.layout).read if self.layout else read_picture_file
+
+
+Look = tuple[Protocol, Split]
+"""Pictures, and the protocol by which they are predicted and measured."""
 
 
 def check_models(models: Iterable[Model]) -> None:
@@ -172,7 +221,8 @@ def prediction_part(protocol: Protocol) -> str:
     """What of a protocol has a part in the prediction; protocols that agree in it share what is stored. What resizes
     is known by the protocol's name."""
     sized = protocol.name if protocol.sized is not None else None
-    return json.dumps([protocol.split_from, protocol.self_ensemble, protocol.truncates, sized])
+    way = [protocol.split_from, protocol.self_ensemble, protocol.truncates, sized, protocol.tile, protocol.times]
+    return json.dumps(way)
 
 
 def find_pictures(plan: Plan) -> list[Split]:

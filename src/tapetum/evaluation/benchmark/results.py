@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tapetum import metrics
+from tapetum.evaluation.benchmark.downstream import Downstream
 from tapetum.evaluation.benchmark.measuring import Outcome
 from tapetum.evaluation.benchmark.statistics import Comparison, compare
 from tapetum.evaluation.benchmark.stored import About
 from tapetum.evaluation.report import Row, Summary, better, summary_of
+from tapetum.evaluation.robustness.run import Robustness
+from tapetum.evaluation.robustness.run import as_dict as robustness_dict
 
 LEVEL = 0.05
 """Of significance."""
@@ -61,16 +64,21 @@ class Results:
         facts: where the figures come from: title, date, commit, versions, machine, data, ...
         abouts: of each model, by its title.
         failures: what could not be measured, and why.
+        downstream: of detectors and segmenters, where that was asked for.
+        robustness: how results hold on spoiled photographs, where that was asked for.
     """
 
     facts: dict[str, Any]
     tables: list[Table]
     abouts: dict[str, About]
     failures: list[Outcome]
+    robustness: Robustness | None = None
+    downstream: Sequence[Downstream] = ()
 
     @property
-    def first_measure(self) -> str:
-        return self.tables[0].measures[0]
+    def failed(self) -> list[Outcome]:
+        """All failures, those on spoiled photographs, too."""
+        return self.failures + (self.robustness.failures if self.robustness is not None else [])
 
 
 def tabulate(
@@ -171,6 +179,8 @@ def as_dict(results: Results) -> dict[str, Any]:
             {"protocol": f.protocol, "model": f.model, "split": f.split, "picture": f.name, "reason": f.reason}
             for f in results.failures
         ],
+        **{study.name: study.content for study in results.downstream},
+        **({"robustness": robustness_dict(results.robustness)} if results.robustness is not None else {}),
     }
 
 

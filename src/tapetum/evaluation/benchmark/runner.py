@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tapetum.errors import InputError, UsageError, os_reason
+from tapetum.data.pairs import Pair
+from tapetum.errors import InputError, UsageError
 from tapetum.evaluation.benchmark import facts
-from tapetum.evaluation.benchmark.making import Made, Place, make_predictions
-from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all
+from tapetum.evaluation.benchmark.downstream import Study, loads_of, studies
+from tapetum.evaluation.benchmark.making import Made, make_predictions
+from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all, tasks_of
 from tapetum.evaluation.benchmark.page import page
 from tapetum.evaluation.benchmark.plan import Plan, Split, check_models, chosen_protocols, find_pictures
 from tapetum.evaluation.benchmark.results import Results, as_dict, tabulate
-from tapetum.evaluation.benchmark.stored import name_of, store_of
-from tapetum.evaluation.benchmark.tables import markdown, pictures_csv, table_csv
+from tapetum.evaluation.benchmark.tables import csv_text, markdown, pictures_csv, table_csv
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import write_json, write_text
+from tapetum.evaluation.robustness import run as robustness
+from tapetum.evaluation.robustness.tables import robustness_lines
 from tapetum.evaluation.seen import check_seen
+from tapetum.imaging.replacing import make_folder
 
 Step = Callable[[str, int, int], None]
 """``(what, done, total)``: how far the work is."""
@@ -32,7 +36,8 @@ def run(
     step: Step = lambda what, done, total: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Results:
-    """Runs a plan and writes ``report.html``, ``table.md``, ``table.csv``, ``pictures.csv`` and ``report.json``.
+    """Runs a plan and writes ``report.html``, ``table.md``, ``table.csv``, ``pictures.csv`` and ``report.json``; and
+    ``robustness.csv`` where the plan asks for that.
 
     Args:
         out: folder, made where it is missing; files of these names in it are replaced.
@@ -50,16 +55,16 @@ def run(
     check_models(plan.models)
     protocols = chosen_protocols(plan)
     splits = find_pictures(plan)
+    photographs = [] if plan.robustness is None else robustness.find_photographs(plan.robustness, plan.limit)
+    programs = studies(plan)
     seen = what_was_seen(plan, splits)
     for line in seen:
         tell(line)
     for folder in (out, cache):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
-    made = make_predictions(plan, splits, protocols, cache, jobs, lambda done, all_: step("predict", done, all_), tell)
-    tasks = tasks_of(plan, splits, protocols, cache, made)
+        make_folder(folder)
+    looks = [(protocol, split) for protocol in protocols for split in splits]
+    made = make_predictions(plan, looks, cache, jobs, lambda done, all_: step("predict", done, all_), tell)
+    tasks = tasks_of(plan, looks, cache, made)
     outcomes: list[Outcome] = []
     for done, found in enumerate(measure_all(tasks, jobs), 1):
         outcomes += found
@@ -70,7 +75,23 @@ def run(
         raise InputError(f"nothing could be measured: {reason}")
     scenes = {split.name: {pair.name: pair.scene for pair in split.pairs} for split in splits}
     tables = tabulate(outcomes, [model.title for model in plan.models], scenes)
-    results = Results(facts_of(plan, splits, protocols, jobs, made) | {"seen": seen}, tables, made.abouts, failures)
+    held = None
+    if photographs:
+        held = robustness.examine(plan, photographs, cache, jobs, lambda done, all_: step("examine", done, all_), tell)
+        made.add(held.predictions)
+    found = []
+    loads = loads_of(plan.models, cache) if programs else {}
+    for study in programs:
+        total, watched = study.pictures * len(loads), count()
+
+        def track(work: Iterable[Any], study: Study = study, total: int = total, watched: Any = watched) -> Any:
+            for each in work:
+                yield each
+                step(study.name, next(watched) + 1, total)
+
+        found.append(study(loads, track))
+    its_facts = facts_of(plan, splits, protocols, jobs, made) | {"seen": seen}
+    results = Results(its_facts, tables, made.abouts, failures, held, found)
     write(results, tasks, out)
     return results
 
@@ -79,33 +100,13 @@ def what_was_seen(plan: Plan, splits: Sequence[Split]) -> list[str]:
     """See :func:`tapetum.evaluation.seen.check_seen`. Raises UsageError unless the plan allows it."""
     lines = []
     for model in plan.models:
+        by_folder: dict[Path | None, dict[str, Sequence[Pair]]] = {}
         for split in splits:
             if split.name not in model.leave_out:
-                asked = [(model.title, model.name, model.weights)]
-                lines += check_seen(asked, {split.name: split.pairs}, split.folder, plan.allow_seen)
+                by_folder.setdefault(split.folder, {})[split.name] = split.pairs
+        for folder, its in by_folder.items():
+            lines += check_seen([(model.title, model.name, model.weights)], its, folder, plan.allow_seen)
     return list(dict.fromkeys(lines))
-
-
-def tasks_of(plan: Plan, splits: Sequence[Split], protocols: Sequence[Protocol], cache: Path, made: Made) -> list[Task]:
-    """What is to be measured, protocol by protocol, split by split, picture by picture."""
-    stores = {(p.name, m.title): str(store_of(cache, m, p).folder) for p in protocols for m in plan.models}
-    tasks = []
-    for protocol in protocols:
-        for split in splits:
-            models = [model for model in plan.models if split.name not in model.leave_out]
-            for pair in split.pairs:
-                try:
-                    name = name_of(pair, split, protocol)
-                except InputError as error:
-                    places: dict[str, Place | str] = {model.title: str(error) for model in models}
-                else:
-                    places = {}
-                    for model in models:
-                        place = stores[protocol.name, model.title], name
-                        places[model.title] = made.failed.get(place, place)
-                alone = replace(split, pairs=())
-                tasks.append(Task(alone, pair, protocol.name, plan.metrics, plan.gt_mean, places))
-    return tasks
 
 
 def facts_of(
@@ -139,4 +140,6 @@ def write(results: Results, tasks: Sequence[Task], out: Path) -> None:
     write_text(markdown(results), out / "table.md")
     write_text(table_csv(results), out / "table.csv")
     write_text(pictures_csv(results), out / "pictures.csv")
+    if results.robustness is not None:
+        write_text(csv_text(robustness_lines(results.robustness)), out / "robustness.csv")
     write_text(page(results, tasks), out / "report.html")

@@ -9,6 +9,8 @@ from typing import Any
 
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
 from tapetum.evaluation.benchmark.stored import About
+from tapetum.evaluation.robustness.run import Robustness
+from tapetum.evaluation.robustness.tables import grids, note
 
 NOTE = (
     "Mean over pictures [95 % bootstrap interval over scenes]. **Bold**: the best; †: not significantly different from "
@@ -24,14 +26,32 @@ def markdown(results: Results) -> str:
     for table in results.tables:
         heading = f"{table.split}: {extent(table)}, protocol {table.protocol}"
         parts += [f"## {_cell(heading)}", _markdown_table(table, results)]
-    if results.failures:
+    if results.robustness is not None:
+        parts += _robustness(results.robustness)
+    for study in results.downstream:
+        parts += [f"## {study.title}", f"{_cell(study.note)}.", pipe_table([study.header, *study.rows])]
+    if results.failed:
         lines = [
             f"- {_cell(f.model)}, {_cell(f.split)} {_cell(f.name)} ({f.protocol}): {_cell(f.reason)}"
-            for f in results.failures
+            for f in results.failed
         ]
         parts += ["## Not measured", "\n".join(lines)]
     parts.append("\n".join(f"- {name}: {_cell(text)}" for name, text in facts_lines(facts)))
     return "\n\n".join(parts) + "\n"
+
+
+def _robustness(robustness: Robustness) -> list[str]:
+    parts = ["## How results hold", _cell(note(robustness))]
+    for grid in grids(robustness):
+        parts += [f"### {grid.title}", f"{_cell(grid.what)}.", pipe_table([grid.header, *grid.rows])]
+    return parts
+
+
+def pipe_table(lines: Sequence[Sequence[str]]) -> str:
+    """A heading and rows of texts, figures to the right."""
+    rows = [[_cell(cell) for cell in line] for line in lines]
+    rows.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _markdown_table(table: Table, results: Results) -> str:
@@ -139,7 +159,7 @@ def table_csv(results: Results) -> str:
                 costs = [seconds, about.peak, about.parameters, about.macs]
                 names = [table.split, table.protocol, s.model, measure, s.pictures, s.scenes]
                 rows.append([*names, *figures, line.marks[measure], *ends, *costs])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def pictures_csv(results: Results) -> str:
@@ -151,12 +171,12 @@ def pictures_csv(results: Results) -> str:
             figures = [f"{row.values[m]:.6f}" if m in row.values else None for m in measures]
             seconds = None if row.seconds is None else f"{row.seconds:.4f}"
             rows.append([table.split, table.protocol, row.model, row.name, row.scene, *figures, seconds, None])
-    for f in results.failures:
+    for f in results.failed:
         rows.append([f.split, f.protocol, f.model, f.name, None, *[None] * len(measures), None, f.reason])
-    return _csv(rows)
+    return csv_text(rows)
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -15,13 +15,13 @@ from tapetum.engines.onnx import open_session
 from tapetum.errors import UsageError, WeightsError
 from tapetum.evaluation.detection import layouts
 from tapetum.evaluation.detection.boxes import suppress
+from tapetum.evaluation.onnx_pictures import fixed_sides, picture_input, run
 
 AUTO = "auto"
 DEFAULT_SIZE = 640
 _STRIDE = 32
 _GREY = 114  # what the YOLO family pads with
 _CANDIDATES = 3000  # the best of a picture that go into the suppression
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Detector:
         self.path = Path(path)
         self.settings = settings
         self._session, self.name = open_session(path, device, threads)
-        self._input, self._type = self._the_input()
+        self._type = picture_input(self._session, self.path, "detector")
         self.size = self._the_size()
         self._count = len(classes if knows is None else knows)
         self._check_names(knows is None, len(classes))
@@ -130,29 +130,14 @@ class Detector:
         return Detections(boxes, found.scores[best], labels[best])
 
     def _run(self, planes: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-        try:
-            return self._session.run(None, {self._input: planes})
-        except Exception as error:  # the runtime's exceptions have no common base but this
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise WeightsError(f"{self.path}: does not take a picture {planes.shape} ({reason})") from None
-
-    def _the_input(self) -> tuple[str, type]:
-        inputs = self._session.get_inputs()
-        shapes = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        shape = inputs[0].shape if len(inputs) == 1 else []
-        wanted = all(not isinstance(have, int) or have == want for have, want in zip(shape, (1, 3), strict=False))
-        if len(shape) != 4 or not wanted or inputs[0].type not in _TYPES:
-            raise WeightsError(
-                f"{self.path}: a detector has one input of floats (1, 3, height, width), this has {shapes}"
-            )
-        return inputs[0].name, _TYPES[inputs[0].type]
+        return run(self._session, self.path, planes)
 
     def _the_size(self) -> tuple[int, int]:
         """Height and width that pictures are scaled into."""
         asked = self.settings.size
         if asked is not None and (asked < _STRIDE or asked % _STRIDE):
             raise UsageError(f"the detector's size must be a multiple of {_STRIDE}, got {asked}")
-        sides = [side if isinstance(side, int) else None for side in self._session.get_inputs()[0].shape[2:]]
+        sides = fixed_sides(self._session)
         if asked is not None and any(side not in (None, asked) for side in sides):
             raise UsageError(f"{self.path}: takes pictures of {sides[0]}x{sides[1]} pixels only, not {asked}x{asked}")
         height, width = (side or asked or DEFAULT_SIZE for side in sides)

@@ -12,16 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.detection import DetectionSet, LabelledPicture
-from tapetum.errors import InputError, os_reason
+from tapetum.errors import InputError
+from tapetum.evaluation.detection import scoring
 from tapetum.evaluation.detection.detector import Detections, Detector
 from tapetum.evaluation.detection.scoring import MEASURES, Score
+from tapetum.evaluation.enhanced import Load, spread
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
 from tapetum.imaging.drawing import draw_box
+from tapetum.imaging.replacing import make_folder
 
-DARK = "dark"
-Load = Callable[[Path], NDArray[np.uint8]]
 _WHITE = (255, 255, 255)
+HEADINGS = {"ap50": "AP50", "ap50_95": "AP50:95", "ap50_voc": "VOC AP50"}
+"""What people call the measures of a score."""
+LEAST = 0.25
+"""Score of boxes that are worth drawing."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,22 @@ def detect(detector: Detector, data: DetectionSet, load: Load) -> Iterator[Detec
         yield detector(image)
 
 
+def evaluate(
+    detector: Detector,
+    data: DetectionSet,
+    name: str,
+    load: Load,
+    track: Callable[[Iterator[Detections]], Iterable[Detections]] = iter,
+) -> Result:
+    """Everything of :func:`detect`, which ``track`` may watch, and its scores.
+
+    Raises:
+        InputError: as :func:`detect`. MissingExtraError: the extra "detect" is not installed.
+    """
+    detections = list(track(detect(detector, data, load)))
+    return Result(name, detections, scoring.score(data, detections))
+
+
 def draw(
     image: NDArray[np.uint8], picture: LabelledPicture, found: Detections, classes: Sequence[str], least: float
 ) -> NDArray[np.uint8]:
@@ -89,13 +110,9 @@ def save_examples(
     Raises:
         InputError: a file or the folder cannot be written.
     """
-    total = len(data.pictures)
     paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
-    for index in sorted({i * total // min(count, total) for i in range(min(count, total))}):
+    make_folder(folder)
+    for index in spread(len(data.pictures), count):
         picture = data.pictures[index]
         panels = {
             label: draw(load(picture.path), picture, result.detections[index], data.classes, least)

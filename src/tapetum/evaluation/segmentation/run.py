@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.segmentation import IGNORED, Classes, Segmented, coloured, read_labels
-from tapetum.errors import InputError, os_reason
+from tapetum.errors import InputError
+from tapetum.evaluation.enhanced import DARK, Load, spread
 from tapetum.evaluation.segmentation.scoring import Confusion, Scores
 from tapetum.evaluation.segmentation.segmenter import Segmenter
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
-
-DARK = "dark"
-Load = Callable[[Path], NDArray[np.uint8]]
+from tapetum.imaging.replacing import make_folder
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,28 @@ def segment(
         yield item
 
 
+def evaluate(
+    segmenter: Segmenter,
+    items: Sequence[Segmented],
+    classes: Classes,
+    name: str,
+    load: Load,
+    track: Callable[[Iterator[Segmented]], Iterable[Segmented]] = iter,
+) -> Result:
+    """Everything of :func:`segment`, which ``track`` may watch, and its scores.
+
+    Raises:
+        InputError: as :func:`segment`, or no pixel counts.
+    """
+    confusion = Confusion(len(classes.names))
+    for _ in track(segment(segmenter, items, classes, load, confusion)):
+        pass
+    try:
+        return Result(name, confusion.scores())
+    except ValueError as error:
+        raise InputError(f"{items[0].labels.parent}: {error}: all labels are ignored") from None
+
+
 def save_examples(
     folder: Path,
     segmenter: Segmenter,
@@ -62,18 +83,15 @@ def save_examples(
     Raises:
         InputError: a file or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {os_reason(error)}") from None
-    total, paths = len(items), []
-    for index in sorted({i * total // min(count, total) for i in range(min(count, total))}):
+    make_folder(folder)
+    paths = []
+    for index in spread(len(items), count):
         item = items[index]
         labels = coloured(read_labels(item, classes), classes.colours)
         seen = {}
         for name, load in loads.items():
             image = load(item.picture)
-            seen[name] = _over(image, segmenter(image), classes)
+            seen[name] = over(image, segmenter(image), classes)
         before = seen.pop(DARK)
         for name, after in seen.items():
             paths.append(folder / f"{item.name.replace('/', '-')}-{name.replace('/', '-')}.jpg")
@@ -81,7 +99,7 @@ def save_examples(
     return paths
 
 
-def _over(image: NDArray[np.uint8], found: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8]:
+def over(image: NDArray[np.uint8], found: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8]:
     """The picture, half as bright, under the colours of its classes."""
     return (image // 2 + coloured(found, classes.colours) // 2).astype(np.uint8)
 

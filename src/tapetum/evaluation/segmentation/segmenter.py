@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from tapetum.data.resize import resize_bilinear
 from tapetum.engines.onnx import open_session
 from tapetum.errors import UsageError, WeightsError
+from tapetum.evaluation.onnx_pictures import fixed_sides, picture_input, run
 
 NORMALISATIONS = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """Mean and deviation that RGB in 0..1 is brought to before the network."""
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Segmenter:
@@ -57,16 +57,8 @@ class Segmenter:
         self._classes = classes
         self._mean, self._deviation = (np.asarray(value, np.float32) for value in NORMALISATIONS[normalisation])
         self._session, self.name = open_session(path, device, threads)
-        inputs = self._session.get_inputs()
-        shape = inputs[0].shape if len(inputs) == 1 else []
-        wanted = all(not isinstance(have, int) or have == want for have, want in zip(shape, (1, 3), strict=False))
-        if len(shape) != 4 or not wanted or inputs[0].type not in _TYPES:
-            shapes = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-            raise WeightsError(
-                f"{self.path}: a segmenter has one input of floats (1, 3, height, width), this has {shapes}"
-            )
-        self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
-        fixed = [side if isinstance(side, int) else None for side in shape[2:]]
+        self._type = picture_input(self._session, self.path, "segmenter")
+        fixed = fixed_sides(self._session)
         if size is not None and any(have not in (None, want) for have, want in zip(fixed, size, strict=True)):
             raise UsageError(f"{self.path}: takes pictures of {fixed[0]}x{fixed[1]} (height x width) only")
         self._size = size or ((fixed[0], fixed[1]) if fixed[0] and fixed[1] else None)
@@ -83,7 +75,8 @@ class Segmenter:
         else:
             shown = image if image.shape[:2] == self._size else resize_bilinear(image, self._size[1], self._size[0])
         planes = (shown / np.float32(255) - self._mean) / self._deviation
-        output = self._run(np.ascontiguousarray(planes.transpose(2, 0, 1)[None]).astype(self._type))
+        ordered = np.ascontiguousarray(planes.transpose(2, 0, 1)[None]).astype(self._type)
+        output = run(self._session, self.path, ordered)[0]
         inside = shown.shape[:2] if self._size is None else (height, width)
         if output.dtype.kind in "iu":
             labels = self._labels(output)
@@ -116,13 +109,6 @@ class Segmenter:
         if output.min() < 0 or output.max() >= self._classes:
             raise WeightsError(f"{self.path}: puts out the class {output.max()}, and there are {self._classes}")
         return output[0]
-
-    def _run(self, planes: NDArray[np.floating]) -> NDArray[Any]:
-        try:
-            return np.asarray(self._session.run(None, {self._input: planes})[0])
-        except Exception as error:  # the runtime's exceptions have no common base but this
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise WeightsError(f"{self.path}: does not take a picture {planes.shape} ({reason})") from None
 
 
 def _nearest(old: int, new: int) -> NDArray[np.intp]:

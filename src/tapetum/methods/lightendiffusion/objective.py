@@ -24,16 +24,19 @@ class Stage1Objective:
     """Encoder, decoder and CTDN, from two aligned exposures of a scene (as the paper says; its program is not public).
 
     loss = content * sum_i |I_i - D(F_i; I_i)|^2 + cross * sum_{i != j} |I_j - D(F_j; I_i)|^2
+         + exchange * sum_{i != j} |I_j - D(R_i L_j; I_i)|^2
          + sum_ij |F_j - R_i L_j| + reflectance * |R_1 - R_2|
          + illumination * sum_i |grad L_i * exp(-edge |grad R_i|)|^2
 
     with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in
-    the published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross``,
-    which is ours, asks for what stage 2 will do: one exposure's latent decoded with the other's skips.
+    the published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross`` and
+    ``exchange``, which are ours, ask for what stage 2 will do: one exposure's latent, or what its illumination makes of
+    the other's reflectance, decoded with the other's skips.
 
     Args:
         content: weight of the content loss.
         cross: weight of the cross content loss; 0 as published.
+        exchange: weight of the loss of exchanged illuminations, which always trains all; 0 as published.
         reflectance, illumination, edge: lambda_ref, lambda_ill and lambda_g of the paper.
         decomposition_trains: "all": the losses of the decomposition reach the encoder, too; "ctdn": CTDN alone.
 
@@ -45,6 +48,7 @@ class Stage1Objective:
         self,
         content: float = 1.0,
         cross: float = 0.0,
+        exchange: float = 0.0,
         reflectance: float = 0.1,
         illumination: float = 0.01,
         edge: float = 10.0,
@@ -54,6 +58,7 @@ class Stage1Objective:
             raise UsageError(f"objective.decomposition_trains must be all or ctdn, got {decomposition_trains!r}")
         self.content = _weight("content", content)
         self.cross = _weight("cross", cross)
+        self.exchange = _weight("exchange", exchange)
         self.reflectance = _weight("reflectance", reflectance)
         self.illumination = _weight("illumination", illumination)
         self.edge = _weight("edge", edge)
@@ -69,11 +74,15 @@ class Stage1Objective:
         if self.cross:
             swapped = stage1.decode(_exchanged(latents), skips)
             losses["cross"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), swapped)
+        if self.exchange:
+            reflectance, illumination = stage1.decompose(latents)
+            lit = stage1.decode(reflectance * _exchanged(illumination), skips)
+            losses["exchange"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), lit)
         if self.decomposition_trains == "ctdn":
             latents = latents.detach()
         reflectance, illumination = (part.unflatten(0, (2, -1)) for part in stage1.decompose(latents))
         losses |= decomposition_losses(latents.unflatten(0, (2, -1)), reflectance, illumination, self.edge)
-        weights = {"content": self.content, "cross": self.cross, "reconstruction": 1.0}
+        weights = {"content": self.content, "cross": self.cross, "exchange": self.exchange, "reconstruction": 1.0}
         weights |= {"reflectance": self.reflectance, "illumination": self.illumination}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}

@@ -1,0 +1,1 @@
+"""What users feel: whether results hold as exposure, noise, compression and tiles change, and good pictures stay."""
