@@ -24,19 +24,22 @@ class Stage1Objective:
     """Encoder, decoder and CTDN, from two aligned exposures of a scene (as the paper says; its program is not public).
 
     loss = content * sum_i |I_i - D(F_i; I_i)|^2 + cross * sum_{i != j} |I_j - D(F_j; I_i)|^2
-         + exchange * sum_{i != j} |I_j - D(R_i L_j; I_i)|^2
+         + exchange * sum_{i != j} |I_j - D(R_i L_j; I_i)|^2 + anchor * sum_i |mean L_i - mean max_c I_i|
          + sum_ij |F_j - R_i L_j| + reflectance * |R_1 - R_2|
          + illumination * sum_i |grad L_i * exp(-edge |grad R_i|)|^2
 
     with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in
     the published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross`` and
     ``exchange``, which are ours, ask for what stage 2 will do: one exposure's latent, or what its illumination makes of
-    the other's reflectance, decoded with the other's skips.
+    the other's reflectance, decoded with the other's skips. Nor does anything say that light is large where a picture
+    is bright, which stage 2's pseudo target takes for granted, and networks do learn it upside down: ``anchor``, ours,
+    ties the mean illumination of a picture to the mean of its brightest channel.
 
     Args:
         content: weight of the content loss.
         cross: weight of the cross content loss; 0 as published.
         exchange: weight of the loss of exchanged illuminations, which always trains all; 0 as published.
+        anchor: weight of the illumination's mean, which always trains all; 0 as published.
         reflectance, illumination, edge: lambda_ref, lambda_ill and lambda_g of the paper.
         decomposition_trains: "all": the losses of the decomposition reach the encoder, too; "ctdn": CTDN alone.
 
@@ -49,6 +52,7 @@ class Stage1Objective:
         content: float = 1.0,
         cross: float = 0.0,
         exchange: float = 0.0,
+        anchor: float = 0.0,
         reflectance: float = 0.1,
         illumination: float = 0.01,
         edge: float = 10.0,
@@ -59,6 +63,7 @@ class Stage1Objective:
         self.content = _weight("content", content)
         self.cross = _weight("cross", cross)
         self.exchange = _weight("exchange", exchange)
+        self.anchor = _weight("anchor", anchor)
         self.reflectance = _weight("reflectance", reflectance)
         self.illumination = _weight("illumination", illumination)
         self.edge = _weight("edge", edge)
@@ -74,16 +79,20 @@ class Stage1Objective:
         if self.cross:
             swapped = stage1.decode(_exchanged(latents), skips)
             losses["cross"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), swapped)
-        if self.exchange:
+        if self.exchange or self.anchor:
             reflectance, illumination = stage1.decompose(latents)
-            lit = stage1.decode(reflectance * _exchanged(illumination), skips)
-            losses["exchange"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), lit)
+            if self.exchange:
+                lit = stage1.decode(reflectance * _exchanged(illumination), skips)
+                losses["exchange"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), lit)
+            if self.anchor:
+                bright = images.flatten(0, 1).amax(dim=1).mean(dim=(1, 2))
+                losses["anchor"] = 2 * (illumination.mean(dim=(1, 2, 3)) - bright).abs().mean()
         if self.decomposition_trains == "ctdn":
             latents = latents.detach()
         reflectance, illumination = (part.unflatten(0, (2, -1)) for part in stage1.decompose(latents))
         losses |= decomposition_losses(latents.unflatten(0, (2, -1)), reflectance, illumination, self.edge)
-        weights = {"content": self.content, "cross": self.cross, "exchange": self.exchange, "reconstruction": 1.0}
-        weights |= {"reflectance": self.reflectance, "illumination": self.illumination}
+        weights = {"content": self.content, "cross": self.cross, "exchange": self.exchange, "anchor": self.anchor}
+        weights |= {"reconstruction": 1.0, "reflectance": self.reflectance, "illumination": self.illumination}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
