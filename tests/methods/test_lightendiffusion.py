@@ -574,6 +574,19 @@ def test_exchanged_illuminations_by_hand() -> None:
     assert "exchange" not in plain
 
 
+@torch.no_grad()
+def test_the_anchor_ties_light_to_brightness() -> None:
+    network = seeded().decom.double()
+    images = [picture(2).double(), (picture(2, seed=2) * 2).double()]
+    losses = Stage1Objective(anchor=0.3)(network, {"low": images[0], "target": images[1]})
+    light = [network.decompose(network.encode(image)[0])[1].mean(dim=(1, 2, 3)) for image in images]
+    bright = [image.amax(dim=1).mean(dim=(1, 2)) for image in images]
+    expected = sum((a - b).abs().mean() for a, b in zip(light, bright, strict=True))
+    assert losses["anchor"].item() == pytest.approx(float(expected))
+    plain = Stage1Objective()(network, {"low": images[0], "target": images[1]})
+    assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.3 * float(expected))
+
+
 def test_the_exchange_trains_the_encoder_whatever_else_does() -> None:
     network = seeded().decom
     objective = Stage1Objective(content=0.0, exchange=1.0, decomposition_trains="ctdn")
