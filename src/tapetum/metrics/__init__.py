@@ -27,6 +27,7 @@ from tapetum.metrics.ssim import (
 )
 from tapetum.metrics.uciqe import uciqe_lab100
 from tapetum.metrics.uiqm import uiqm_plain
+from tapetum.metrics.without_target import musiq, niqe
 
 __all__ = [
     "HIGHEST_DB",
@@ -49,7 +50,9 @@ __all__ = [
     "lpips_alex",
     "lpips_vgg",
     "mae",
+    "musiq",
     "names",
+    "niqe",
     "psnr_float",
     "psnr_float_validation",
     "psnr_rgb_uint8",

@@ -27,6 +27,7 @@ from tapetum.metrics.ssim import (
 )
 from tapetum.metrics.uciqe import uciqe_lab100
 from tapetum.metrics.uiqm import uiqm_plain
+from tapetum.metrics.without_target import musiq, niqe, prepare
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,26 @@ _MEASURES = {
             4,
             "Zhang et al., CVPR 2018",
             prepare=lambda download: prepare_lpips("vgg", download),
+        ),
+        Measure(
+            "niqe",
+            niqe,
+            "",
+            "lower",
+            2,
+            "Mittal et al., IEEE SPL 2013",
+            "nothing",
+            prepare=lambda download: prepare("niqe", download),
+        ),
+        Measure(
+            "musiq",
+            musiq,
+            "",
+            "higher",
+            2,
+            "Ke et al., ICCV 2021",
+            "nothing",
+            prepare=lambda download: prepare("musiq", download),
         ),
         Measure("dists", dists, "", "lower", 4, "Ding et al., IEEE TPAMI 2020", prepare=prepare_dists),
     )
