@@ -19,12 +19,13 @@ from tapetum.errors import InputError, TapetumError, UsageError, WeightsError
 from tapetum.imaging import read_picture
 from tapetum.methods.registry import get_method, make_config
 from tapetum.methods.uptflow import METHOD, FlowObjective, UPTFlow, UPTFlowConfig
-from tapetum.methods.uptflow.blocks import WindowAttention, from_windows, into_windows, shift_mask
+from tapetum.methods.uptflow.blocks import ChannelAttention, WindowAttention, from_windows, into_windows, shift_mask
 from tapetum.methods.uptflow.encoder import balanced_points, drop_rates
 from tapetum.methods.uptflow.examination import as_picture, round_trip_error, surprise
 from tapetum.methods.uptflow.flow import Flow, FlowStep
 from tapetum.methods.uptflow.invertible import ActNorm, InvertibleConv, LogDeterminant, Split, never_begun
 from tapetum.methods.uptflow.objective import PATIENCE, Watch, bits_per_dimension, bits_per_pixel, limit_log_scales
+from tapetum.methods.uptflow.whole_picture import WholePicture
 from tapetum.training.recipe import list_recipes, load_recipe
 from tapetum.training.schedules import warm_up
 from tapetum.weights.loading import load_model, recognise, save_model
@@ -71,6 +72,19 @@ def test_only_the_map_drives_the_attention() -> None:
         both = attention(torch.zeros_like(picture), guide, None)
         torch.testing.assert_close(twice - both, 2 * (once - both))
         assert not torch.allclose(attention(picture, guide.flip(0) * 9, None), once)
+
+
+def test_attention_between_channels_of_many_pixels_in_float16() -> None:
+    torch.manual_seed(0)
+    attention, x = ChannelAttention(4, 2), torch.randn(1, 4, 96, 96)
+    with torch.no_grad():
+        attention.qkv.weight.mul_(40)
+        queries, keys, _ = attention.qkv_dwconv(attention.qkv(x))[0].flatten(1).chunk(3)
+        assert (queries[:2] @ keys[:2].T).abs().max() > 65504  # float16 ends there
+        expected = attention(x, WholePicture())
+        with torch.autocast("cpu", torch.float16):
+            found = attention(x, WholePicture())
+    torch.testing.assert_close(found.float(), expected, atol=0.02 * expected.std().item(), rtol=0.02)
 
 
 def test_windows_there_and_back() -> None:
@@ -196,6 +210,9 @@ def test_inverse_is_computed_once_and_again_after_a_change(monkeypatch: pytest.M
         layer.weight.mul_(2)
         torch.testing.assert_close(layer.inverse(y), first / 2)
     assert len(calls) == 2
+    with torch.no_grad():
+        layer.weight.data.mul_(2)  # no version is counted: so averaged weights are put in for validation
+        torch.testing.assert_close(layer.inverse(y), first / 4)
     layer.inverse(y).sum().backward()  # with gradients it is part of the graph
     assert layer.weight.grad is not None
     with torch.no_grad():
@@ -224,6 +241,10 @@ def test_actnorm_begins_with_the_first_batch_and_never_again() -> None:
     idle(x)
     idle.train().inverse(x)
     assert not idle.bias.any()  # neither eval mode nor decoding does it
+    network = UPTFlow(TINY).train()
+    with pytest.raises(UsageError, match="was never initialised"):
+        network.decode(torch.randn(1, 192, 2, 3), network.conditions(dark()))
+    assert not any(m.bias.any() for m in network.modules() if isinstance(m, ActNorm))
 
 
 def test_the_first_step_initialises_all_and_limits_gains() -> None:

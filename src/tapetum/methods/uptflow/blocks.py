@@ -94,7 +94,10 @@ class ChannelAttention(nn.Module):
             t.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2) for t in (queries, keys)
         )
         norms = [torch.linalg.vector_norm(t, dim=2, dtype=_precise(t)).clamp(min=1e-12) for t in (q, k)]
-        products = (q.transpose(-2, -1) @ k) / (norms[0][..., :, None] * norms[1][..., None, :])
+        if q.dtype == torch.float16:  # whose largest number a sum over all pixels exceeds
+            q, k = q.float(), k.float()
+        with torch.autocast(q.device.type, enabled=False):
+            products = (q.transpose(-2, -1) @ k) / (norms[0][..., :, None] * norms[1][..., None, :])
         return (products * self.temperature).softmax(dim=-1)
 
 

@@ -137,7 +137,7 @@ class InvertibleConv(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.linalg.qr(torch.randn(channels, channels))[0])
-        self._inverse: tuple[object, Tensor] | None = None
+        self._inverse: tuple[Tensor, Tensor] | None = None  # the weights, and their inverse
 
     def forward(self, x: Tensor, log_det: LogDeterminant | None = None) -> Tensor:
         """``(B, C, h, w) -> (B, C, h, w)``."""
@@ -163,12 +163,10 @@ class InvertibleConv(nn.Module):
         weight = self.weight
         if torch.is_grad_enabled() and weight.requires_grad:
             return _invert(weight)
-        if weight.is_inference():  # counts no versions
-            return _invert(weight)
-        state = (weight.data_ptr(), weight._version, weight.device, weight.dtype)
-        if self._inverse is None or self._inverse[0] != state:
-            with torch.inference_mode(False), torch.no_grad():  # a tensor that may be kept for any later use
-                self._inverse = (state, _invert(weight))
+        # compared by value: what writes to weight.data, as averaging of weights does, counts no version
+        if self._inverse is None or not _same(self._inverse[0], weight):
+            with torch.inference_mode(False), torch.no_grad():  # tensors that may be kept for any later use
+                self._inverse = (weight.detach().clone(), _invert(weight))
         return self._inverse[1]
 
 
@@ -242,6 +240,10 @@ def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
     """Never in low precision: what is lost here cannot be decoded."""
     with torch.autocast(x.device.type, enabled=False):
         return pointwise(x.to(matrix.dtype), matrix)
+
+
+def _same(kept: Tensor, now: Tensor) -> bool:
+    return (kept.device, kept.dtype) == (now.device, now.dtype) and torch.equal(kept, now)
 
 
 def _double(matrix: Tensor) -> Tensor:

@@ -173,7 +173,13 @@ class UPTFlow(nn.Module):
         log_det: LogDeterminant | None = None,
         whole: WholePicture | None = None,
     ) -> Tensor:
-        """The inverse of :meth:`encode`: ``(B, 192, h, w) -> (B, 3, 8h, 8w)``, not clamped."""
+        """The inverse of :meth:`encode`: ``(B, 192, h, w) -> (B, 3, 8h, 8w)``, not clamped.
+
+        Raises:
+            UsageError: while training, an ActNorm that nothing has initialised: it would be by what is decoded.
+        """
+        if self.training:
+            self.check_begun()
         return self.flowUpsamplerNet.inverse(latent, conditions, log_det, whole)
 
     def noise_channels(self, *, temperature: float = 0.0) -> int:
