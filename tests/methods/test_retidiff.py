@@ -288,11 +288,14 @@ def test_tiles_share_the_priors() -> None:
     """They are made once, of the whole picture, and every tile gets the same."""
     network = seeded(RetiDiff, TINY)
     made: list[Tensor] = []
+    used: list[tuple[Tensor, ...]] = []
     network.rex_denoise.register_forward_hook(lambda *call: made.append(call[-1]))
+    network.G.register_forward_pre_hook(lambda _, inputs: used.append(inputs[1:3]))
     image = np.random.default_rng(0).random((200, 320, 3), np.float32)
-    enhancer = Enhancer(network, tile=128)
-    enhancer(image)
+    Enhancer(network, tile=128)(image)
     assert len(made) == 4  # one chain
+    assert len(used) > 4  # the whole, and tiles
+    assert all(torch.equal(a, b) for tile in used for a, b in zip(tile, used[0], strict=True))
 
 
 def test_tasks() -> None:
@@ -383,6 +386,18 @@ def test_names_that_differ(caplog: pytest.LogCaptureFixture) -> None:
     for second in names[1:]:
         del state[second]
     assert set(tie(state)) == set(network.state_dict())  # missing second names are filled in
+
+
+@pytest.mark.parametrize(("dim", "factor"), [(28, 1.03), (44, 2.01), (8, 2.0), (12, 3.7)])
+def test_widths_of_feed_forward_layers_are_found(dim: int, factor: float) -> None:
+    """Also where the quotient of two widths, times one of them, is rounded below the other."""
+    config = dataclasses.replace(SMALL, dim=dim, ffn_expansion_factor=factor)
+    with torch.device("meta"):
+        state = RetiDiff(config).state_dict()
+        found = METHOD.recognise(state)
+        assert isinstance(found, RetiDiffConfig)
+        again = RetiDiff(found).state_dict()
+    assert {key: tensor.shape for key, tensor in again.items()} == {key: t.shape for key, t in state.items()}
 
 
 def test_a_files_own_schedule_wins(tmp_path: Path) -> None:
@@ -585,12 +600,37 @@ def test_distillation_weight_and_pixel_weight() -> None:
     assert weighted["abs_rex"].item() == pytest.approx(plain["abs_rex"].item() / 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_partly_free_of_brightness(stage: int) -> None:
+    """A result that is only too dark costs nothing where brightness is free; what the auxiliary decoder finds does."""
+    network = seeded(Stage1, TINY.stage1).train() if stage == 1 else frozen()
+    batch, restore = pair(), network.with_auxiliary
+    network.with_auxiliary = lambda low, priors: restore(low, priors)._replace(enhanced=0.7 * batch["target"])
+
+    def losses(**options: float) -> dict[str, Tensor]:
+        if stage == 1:
+            return Stage1Objective(**options)(network, batch)
+        noise = Priors(normal(2, TINY.prior), normal(2, TINY.prior, seed=3))
+        return Stage2Objective(**options).losses(network, batch, noise)
+
+    plain, half, free = losses(), losses(brightness_free=0.5), losses(brightness_free=1.0, gradient=0.25)
+    assert plain["pix"].item() == pytest.approx(0.3 * batch["target"].mean().item(), rel=1e-5)
+    assert half["pix"].item() == pytest.approx(plain["pix"].item() / 2, rel=1e-5)
+    assert free["pix"] < 1e-6
+    assert (free["recon_in"], free["recon_out"]) == (plain["recon_in"], plain["recon_out"])
+    batch["target"] = batch["target"].flip(3)  # now the differences of neighbours are wrong, too
+    network.with_auxiliary = lambda low, priors: restore(low, priors)._replace(enhanced=0.7 * batch["target"].flip(3))
+    assert losses(brightness_free=1.0, gradient=0.25)["pix"] > losses(brightness_free=1.0)["pix"] + 0.01
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda: Stage2Objective("both"), "phase must be prior or joint, got 'both'"),  # type: ignore[arg-type]
         (lambda: Stage2Objective(pixel=-1), r"objective\.pixel must be a number from 0 up, got -1"),
         (lambda: Stage2Objective(temperature=0), "temperature must be above 0"),
+        (lambda: Stage1Objective(brightness_free=1.5), r"objective\.brightness_free must be from 0 to 1, got 1\.5"),
+        (lambda: Stage2Objective(gradient=-1), r"objective\.gradient must be a number from 0 up, got -1"),
         (lambda: Stage1Objective(math.inf), r"objective\.pixel must be a number from 0 up"),
         (lambda: DecompositionObjective(light=True), r"objective\.light must be a number from 0 up, got True"),
         (lambda: Stage2Objective().check(RetiDiff(SMALL)), "retidiff: training needs decomposition: true"),

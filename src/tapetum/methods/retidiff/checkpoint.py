@@ -231,7 +231,8 @@ def _shared(state: State, extractor: str) -> dict[str, Any] | None:
     except (KeyError, IndexError):
         return None
     widths = [dim << level for level in range(4)]
-    candidates = (GuidedConfig.ffn_expansion_factor, hidden[-1] / max(widths[-1], 1))
+    # a quotient may be rounded so that its product with the width falls short of the hidden channels
+    candidates = (GuidedConfig.ffn_expansion_factor, *((hidden[-1] + part) / max(widths[-1], 1) for part in (0, 0.5)))
     fitting = [f for f in candidates if [int(width * f) for width in widths] == hidden]
     return found | {"ffn_expansion_factor": fitting[0] if fitting else candidates[1]}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
-from tapetum.losses import l1
+from tapetum.losses import l1, partly_free
 from tapetum.methods.contract import Examination
 from tapetum.methods.retidiff.decomposition import Decomposition, product
 from tapetum.methods.retidiff.examination import examine_decomposition, examine_stage1, examine_stage2
@@ -18,6 +19,7 @@ from tapetum.methods.retidiff.rgformer import Restored
 from tapetum.methods.retidiff.stage1 import Priors, Stage1
 
 Losses = dict[str, Tensor]
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
 Phase = Literal["prior", "joint"]
 
 
@@ -63,13 +65,15 @@ class Stage1Objective:
 
     Args:
         pixel: weight of all three terms.
+        brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`, for the first term.
 
     Raises:
-        UsageError: a negative weight.
+        UsageError: a negative weight, a share above 1.
     """
 
-    def __init__(self, pixel: float = 1.0) -> None:
+    def __init__(self, pixel: float = 1.0, brightness_free: float = 0.0, gradient: float = 0.0) -> None:
         self.pixel = _weight("pixel", pixel)
+        self.loss = _pixel_loss(brightness_free, gradient)
 
     def check(self, network: nn.Module) -> None:
         """Raises UsageError for a network without its decomposition."""
@@ -83,7 +87,7 @@ class Stage1Objective:
         with torch.no_grad():
             low_maps, target_maps = model.maps(low, target)
         restored = model.with_auxiliary(low, model.priors(low, target, low_maps, target_maps))
-        losses = pixel_losses(restored, low, target, target_maps, self.pixel)
+        losses = pixel_losses(restored, low, target, target_maps, self.pixel, self.loss)
         return _sum(losses)
 
     def examine(self, network: nn.Module, low: Tensor, target: Tensor | None) -> Examination:
@@ -102,9 +106,10 @@ class Stage2Objective:
         pixel: weight of the three terms of stage 1.
         distillation: weight of the two of the priors.
         temperature: of the divergence that is logged, and has never been optimised ("kd_rex", "kd_rgb").
+        brightness_free, gradient: as in stage 1.
 
     Raises:
-        UsageError: another phase, a negative weight, a temperature that is not above 0.
+        UsageError: another phase, a negative weight, a share above 1, a temperature that is not above 0.
     """
 
     def __init__(
@@ -113,6 +118,8 @@ class Stage2Objective:
         pixel: float = 1.0,
         distillation: float = 1.0,
         temperature: float = 0.15,
+        brightness_free: float = 0.0,
+        gradient: float = 0.0,
     ) -> None:
         if phase not in ("prior", "joint"):
             raise UsageError(f"objective.phase must be prior or joint, got {phase!r}")
@@ -120,6 +127,7 @@ class Stage2Objective:
         self.pixel = _weight("pixel", pixel)
         self.distillation = _weight("distillation", distillation)
         self.temperature = _weight("temperature", temperature)
+        self.loss = _pixel_loss(brightness_free, gradient)
         if not self.temperature:
             raise UsageError("objective.temperature must be above 0")
 
@@ -156,7 +164,7 @@ class Stage2Objective:
             logged[f"kd_{name}"] = divergence.detach()
         if self.phase == "joint":
             restored = network.with_auxiliary(low, priors)
-            losses |= pixel_losses(restored, low, target, lesson.target_maps, self.pixel)
+            losses |= pixel_losses(restored, low, target, lesson.target_maps, self.pixel, self.loss)
         return _sum(losses) | logged
 
     def examine(self, network: nn.Module, low: Tensor, target: Tensor | None) -> Examination:
@@ -179,10 +187,12 @@ def taught(network: RetiDiff, low: Tensor, target: Tensor) -> Lesson:
     return Lesson(network.teacher.priors(low, target, low_maps, target_maps), low_maps, target_maps)
 
 
-def pixel_losses(restored: Restored, low: Tensor, target: Tensor, target_maps: Tensor, weight: float = 1.0) -> Losses:
-    """The three terms of stage 1, with their weight."""
+def pixel_losses(
+    restored: Restored, low: Tensor, target: Tensor, target_maps: Tensor, weight: float, loss: PixelLoss
+) -> Losses:
+    """The three terms of stage 1, with their weight; ``loss``: of the picture."""
     return {
-        "pix": weight * l1(restored.enhanced, target),
+        "pix": weight * loss(restored.enhanced, target),
         "recon_out": weight * l1(restored.maps, target_maps),
         "recon_in": weight * l1(restored.image, low),
     }
@@ -204,6 +214,13 @@ def _too_bright(maps: Tensor, image: Tensor) -> Tensor:
 def _sum(losses: Losses) -> Losses:
     total = torch.stack(list(losses.values())).sum()
     return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
+
+
+def _pixel_loss(brightness_free: float, gradient: float) -> PixelLoss:
+    free = _weight("brightness_free", brightness_free)
+    if free > 1:
+        raise UsageError(f"objective.brightness_free must be from 0 to 1, got {brightness_free}")
+    return partial(partly_free, l1, free=free, gradient=_weight("gradient", gradient))
 
 
 def _weight(name: str, value: Any) -> float:
