@@ -46,7 +46,7 @@ bench: $(VENV)/dev.stamp
 benchmark: $(VENV)/dev.stamp
 	$(BIN)/tapetum benchmark benchmarks/benchmark.yaml data.0.folder=$(DATA) \
 	  robustness$(if $(wildcard $(PHOTOGRAPHS)),.folder=$(PHOTOGRAPHS),=null) --jobs $(JOBS) -o benchmark
-	$(BIN)/python scripts/insert_table.py benchmark/table.md docs/evaluation.md
+	$(BIN)/python scripts/insert_table.py benchmark/table.md docs/evaluation.md --brief README.md
 
 $(VENV)/core.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

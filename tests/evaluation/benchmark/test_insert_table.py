@@ -12,8 +12,13 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def insert() -> Any:
-    return runpy.run_path(str(ROOT / "scripts" / "insert_table.py"))["insert"]
+def script() -> Any:
+    return runpy.run_path(str(ROOT / "scripts" / "insert_table.py"))
+
+
+@pytest.fixture(scope="module")
+def insert(script: Any) -> Any:
+    return script["insert"]
 
 
 def test_tables_stand_between_the_marks_however_often(insert: Any, finished: Any) -> None:
@@ -29,8 +34,25 @@ def test_tables_stand_between_the_marks_however_often(insert: Any, finished: Any
     assert all(line in once for line in tables.splitlines() if line.startswith("|"))
 
 
-def test_the_documentation_has_the_marks(insert: Any) -> None:
-    insert("# T\n", (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8"))
+def test_the_means_alone(script: Any, finished: Any) -> None:
+    tables = (finished.out / "table.md").read_text(encoding="utf-8")
+    brief = script["insert_brief"](tables, "<!-- benchmark -->\n<!-- /benchmark -->\n")
+    assert brief == script["insert_brief"](tables, brief)
+    rows = [line for line in brief.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 * (2 + len(finished.plan.models)), "a table for each protocol"
+    assert "worst" not in brief
+    assert "ISO" not in brief
+    assert finished.results.facts["date"] in brief
+    assert (finished.results.facts["commit"] or "not a checkout") in brief
+    mean = finished.results.tables[0].lines[0].summary.means["psnr_rgb_uint8"]
+    assert f"{mean.value:.2f}" in rows[2]
+    with pytest.raises(SystemExit, match="no table of a benchmark"):
+        script["insert_brief"]("# T\n", brief)
+
+
+def test_the_documents_have_the_marks(script: Any) -> None:
+    for path in ("docs/evaluation.md", "README.md"):
+        script["replace"]("", (ROOT / path).read_text(encoding="utf-8"))
 
 
 def test_a_document_without_marks(insert: Any) -> None:
