@@ -16,7 +16,7 @@ from torch import Tensor
 import tapetum
 from tapetum import Enhancer
 from tapetum.errors import InputError, TapetumError, UsageError, WeightsError
-from tapetum.imaging import read_picture
+from tapetum.imaging import Picture, read_picture, write_picture
 from tapetum.methods.registry import get_method, make_config
 from tapetum.methods.uptflow import METHOD, FlowObjective, UPTFlow, UPTFlowConfig
 from tapetum.methods.uptflow.blocks import ChannelAttention, WindowAttention, from_windows, into_windows, shift_mask
@@ -27,8 +27,9 @@ from tapetum.methods.uptflow.invertible import ActNorm, InvertibleConv, LogDeter
 from tapetum.methods.uptflow.objective import PATIENCE, Watch, bits_per_dimension, bits_per_pixel, limit_log_scales
 from tapetum.methods.uptflow.whole_picture import WholePicture
 from tapetum.training.recipe import list_recipes, load_recipe
+from tapetum.training.run import train
 from tapetum.training.schedules import warm_up
-from tapetum.weights.loading import load_model, recognise, save_model
+from tapetum.weights.loading import load_model, read_weights, recognise, save_model
 
 TINY = METHOD.configs["tiny"]
 
@@ -445,6 +446,41 @@ def test_divergence_is_warned_of_and_then_said(caplog: pytest.LogCaptureFixture)
             watch.tell(9.0)
     assert not watch.healthy
     assert caplog.text.count("the likelihood gets worse") == 1
+
+
+def test_good_weights_outlive_a_divergence_and_its_resumption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side, factor in (("low", 0.2), ("high", 1.0)):
+        (tmp_path / side).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)) * factor
+        write_picture(Picture(pixels.astype(np.uint8)), tmp_path / side / "0.png")
+    source = {"name": "pairs", "pictures": {"layout": "folders", "low": "low", "target": "high"}}
+    run = {"steps": 20, "save_every": 2, "ema": 0.5, "threads": 1, "devices": 1, "folder": str(tmp_path / "runs")}
+    recipe = {
+        "name": "small",
+        "method": "uptflow",
+        "config": "tiny",
+        "data": {"root": str(tmp_path), "patch": 16, "batch": 1, "sources": [source]},
+        "schedule": {"kind": "cosine_restarts", "periods": [20]},
+        "run": run,
+    }
+    (tmp_path / "small.yaml").write_text(json.dumps(recipe))
+    told: list[float] = []
+    objective = "tapetum.methods.uptflow.objective"
+    monkeypatch.setattr(f"{objective}.PATIENCE", 3)
+    monkeypatch.setattr(
+        f"{objective}.bits_per_dimension", lambda bits: told.append(0) or torch.tensor(3.0 if len(told) <= 5 else 30.0)
+    )
+    with pytest.raises(TapetumError, match="for 3 steps the likelihood has been"):
+        train(load_recipe(tmp_path / "small.yaml"))
+    assert len(told) == 8
+    good = tmp_path / "runs" / "small" / "weights-good.safetensors"
+    kept = good.read_bytes()
+    assert load_model(good).config == TINY
+    assert json.loads(read_weights(good).metadata["tapetum.provenance"])["steps"] == 4
+    with pytest.raises(TapetumError, match=r"at best it was 3\.00 bits"):  # at once, and nothing is overwritten
+        train(load_recipe(tmp_path / "small.yaml"))
+    assert len(told) == 9
+    assert good.read_bytes() == kept
 
 
 def test_one_bad_batch_is_no_divergence() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any, cast
 
 import torch
@@ -59,7 +59,7 @@ class Watch:
 
     tolerance: float
     healthy: bool = True
-    _fast: float | None = None
+    _fast: float = math.nan
     _slow: float = math.inf
     _best: float = math.inf
     _bad: int = 0
@@ -72,10 +72,10 @@ class Watch:
             TapetumError: it has diverged for ``PATIENCE`` steps.
         """
         if math.isfinite(bits):
-            self._fast = bits if self._fast is None else 0.9 * self._fast + 0.1 * bits
+            self._fast = bits if math.isnan(self._fast) else 0.9 * self._fast + 0.1 * bits
             self._slow = self._fast if math.isinf(self._slow) else 0.99 * self._slow + 0.01 * bits
             self._best = min(self._best, self._slow)
-        excess = self._fast - self._best if math.isfinite(bits) and self._fast is not None else math.inf
+        excess = self._fast - self._best if math.isfinite(bits) else math.inf
         self.healthy = excess <= self.tolerance / 2
         self._bad = self._bad + 1 if excess > self.tolerance else 0
         now = f"{self._fast:.2f} bits per dimension" if math.isfinite(excess) else "not a number"
@@ -88,12 +88,12 @@ class Watch:
             best = f"{self._best:.2f} bits per dimension" if math.isfinite(self._best) else "no number"
             raise TapetumError(
                 f"uptflow: the training diverged: for {PATIENCE} steps the likelihood has been {now}, at best it was "
-                f"{best} on average; lower optimiser.rate or set optimiser.clip_norm, and begin with "
-                "weights=weights-good.safetensors of this run's folder under another name=..."
+                f"{best} on average; lower optimiser.rate or set optimiser.clip_norm, and begin under another "
+                "name=..., with weights=weights-good.safetensors of this run's folder if that was written"
             )
 
 
-class FlowObjective:
+class FlowObjective(nn.Module):
     """Negative log-likelihood of the normal picture under a standard normal latent; nothing else, as published.
 
     Args:
@@ -104,13 +104,15 @@ class FlowObjective:
         tolerance: of :class:`Watch`.
 
     Attributes:
-        watch: how training goes; ``healthy`` tells whether its weights are worth keeping.
+        watch: how training goes; ``healthy`` tells whether its weights are worth keeping. A checkpoint keeps it: what
+            has diverged is not well again because it was resumed.
 
     Raises:
         UsageError: a value out of range.
     """
 
     def __init__(self, pixel: float = 0.0, log_scale_limit: float | None = 8.0, tolerance: float = 2.0) -> None:
+        super().__init__()
         self.pixel = _number("pixel", pixel, least=0.0)
         self.limit = None if log_scale_limit is None else _number("log_scale_limit", log_scale_limit, least=1.0)
         self.watch = Watch(_number("tolerance", tolerance, least=0.1))
@@ -120,7 +122,16 @@ class FlowObjective:
         """See :class:`Watch`."""
         return self.watch.healthy
 
-    def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
+    def get_extra_state(self) -> Tensor:
+        """The watch, for checkpoints."""
+        return torch.tensor([float(value) for value in astuple(self.watch)], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The inverse of :meth:`get_extra_state`."""
+        for each, value in zip(fields(self.watch), state.tolist(), strict=True):
+            setattr(self.watch, each.name, type(getattr(self.watch, each.name))(value))
+
+    def forward(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]. Draws from torch's global generator.
 
         The first call initialises every ActNorm on this batch (of several processes: on that of the first).
