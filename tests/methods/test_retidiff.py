@@ -137,6 +137,21 @@ def test_rows_by_rows_is_the_whole(height: int, monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(trained.detach(), whole, atol=1e-6, rtol=1e-5)
 
 
+def test_attention_does_not_overflow_in_float16() -> None:
+    """Sums over all pixels do not fit into it."""
+    attention = seeded(lambda _: SelfAttention(8, 2, False, 32), None)
+    x, z = normal(1, 8, 64, 64) * 60, normal(1, 32)
+    with torch.no_grad():
+        query, key, _ = attention.qkv.weight.chunk(3)
+        key.copy_(query)
+        query, key, _ = attention.qkv_dwconv.weight.chunk(3)
+        key.copy_(query)
+        wanted = attention(x, z)
+        with torch.autocast("cpu", torch.float16):
+            found = attention(x, z).float()
+    torch.testing.assert_close(found, wanted, atol=0.02 * wanted.abs().max().item(), rtol=0)
+
+
 def test_which_half_of_the_prior_reaches_what() -> None:
     """R changes queries alone, L keys and values alone; both reach the feed-forward layer."""
     block = seeded(lambda _: Block(CrossAttention, 16, 2, 2.66, False, "WithBias", 32), None)
@@ -607,7 +622,7 @@ def test_partly_free_of_brightness(stage: int) -> None:
     batch, restore = pair(), network.with_auxiliary
     network.with_auxiliary = lambda low, priors: restore(low, priors)._replace(enhanced=0.7 * batch["target"])
 
-    def losses(**options: float) -> dict[str, Tensor]:
+    def losses(**options: Any) -> dict[str, Tensor]:
         if stage == 1:
             return Stage1Objective(**options)(network, batch)
         noise = Priors(normal(2, TINY.prior), normal(2, TINY.prior, seed=3))

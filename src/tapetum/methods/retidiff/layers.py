@@ -302,8 +302,11 @@ def _weights(attention: CrossAttention | SelfAttention, x: Tensor, query_key: La
     for pixels in _bands(x, query_key):
         # (B, N, 2, heads, C/heads)
         both = pixels.flatten(1, 2).unflatten(-1, (2, attention.heads, -1))
+        if both.dtype == torch.float16:  # whose largest number a sum over all pixels exceeds
+            both = both.float()
         query, key = both.unbind(2)
-        products.append((query.permute(0, 2, 3, 1) @ key.permute(0, 2, 1, 3)).float())
+        with torch.autocast(x.device.type, enabled=False):
+            products.append((query.permute(0, 2, 3, 1) @ key.permute(0, 2, 1, 3)).float())
         squares.append(both.float().square().sum(dim=1))
     product = torch.stack(products).sum(dim=0)
     query_norm, key_norm = torch.stack(squares).sum(dim=0).sqrt().clamp(min=_SMALLEST_NORM).unbind(1)
