@@ -36,6 +36,8 @@ class ExposureObjective(nn.Module):
         loss: of the pixels, "l1", "l2" or "kl".
         auxloss: both pictures that the adaptive layer mixes are held against the target, too.
         adaptive_loss: the weights of the steps are learned. They are parameters of this object, for the optimiser.
+            The last step's is 1 less their sum, as published: where later steps are worse for long, it becomes
+            negative, and then the loss has no bound below.
         correct: every prediction is brought to the target's brightness first, as in every published training.
 
     Raises:
