@@ -702,6 +702,19 @@ def test_examinations() -> None:
     assert Stage2Objective().examine(stage2, low, target).measures["prior_rex"] == 0
 
 
+def test_narrow_recipes_learn_by_one_loss() -> None:
+    """Both stages restore under the same loss, of which the prior phase has no part."""
+    pytest.importorskip("lightning")
+    from tapetum.training.stages import load_stages
+
+    for name in ("retidiff-narrow", "retidiff-backlit-narrow"):
+        _, first, priors, joint = load_stages(name)
+        assert first.objective == {"brightness_free": 0.5, "gradient": 0.25}
+        assert joint.objective == {"phase": "joint", **first.objective}
+        assert Stage2Objective(**priors.objective).phase == "prior"
+        assert all(recipe.data.sources[0].shrink > 1 for recipe in (first, priors, joint))
+
+
 def test_configs_of_both_stages_fit_together() -> None:
     for name in ("training", "narrow", "tiny"):
         assert METHOD.configs[name].stage1 == STAGE1.configs[name]
