@@ -102,7 +102,11 @@ class Enhancer:
             raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")
         name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.options = choose(self.engine.properties.options, options, name)
-        self._noise_bytes_per_pixel()  # options that do not go together are refused here, not at the first picture
+        # options that do not go together are refused here, not at the first picture
+        drawn = self._noise_bytes_per_pixel() > 0 or self.engine.properties.noise_scale is None
+        if self._samples > 1 and not drawn:
+            told = ", ".join(f"{option}={value}" for option, value in self._network_options().items())
+            raise UsageError(f"{name}: {self._samples} samples would all be alike, for nothing is drawn with {told}")
 
     def __call__(self, image: Any, *, on_step: OnStep | None = None) -> Any:
         """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given. With several samples

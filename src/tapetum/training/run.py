@@ -70,7 +70,7 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
     module = TrainingModule(recipe, folder)
     data = RecipeData(recipe)
     if not resumes:  # what is left of an earlier training must not be taken for this one's
-        for file in (path, folder / BEST_WEIGHTS, last, folder / "checkpoints" / f"{BEST}.ckpt"):
+        for file in (path, folder / BEST_WEIGHTS, folder / GOOD_WEIGHTS, last, folder / "checkpoints" / f"{BEST}.ckpt"):
             file.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
@@ -90,18 +90,16 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
-        callbacks=callbacks(recipe, folder, data.held),
+        callbacks=callbacks(recipe, folder, data),
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
     if trainer.global_step < recipe.run.steps:  # stopped by a signal that Lightning took; the checkpoint is written
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
-        facts = provenance(recipe, trainer, module.begun_with) | {
-            TRAINED_ON: digests(pictures_of(data.sources, data.held))
-        }
-        save_model(module.network, path, facts)
-        save_best(module.network, folder, facts)
+        known = facts(recipe, trainer, module, data)
+        save_model(module.network, path, known)
+        save_best(module.network, folder, known)
     trainer.strategy.barrier()  # the next stage reads the file on every device
     return path
 
@@ -229,7 +227,7 @@ class RecipeData(pl.LightningDataModule):
         return validation_loader(held) if held else []
 
 
-def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callback]:
+def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callback]:
     checkpoints = folder / "checkpoints"
     result: list[pl.Callback] = [
         ModelCheckpoint(
@@ -244,8 +242,8 @@ def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callbac
         Progress(recipe.run.steps, recipe.run.log_every),
     ]
     if hasattr(get_method(recipe.method).objective, "healthy"):
-        result.append(GoodWeights(folder, recipe.run.save_every))
-    if any(h.has_target(pair) for h in held for pair in h.pairs):
+        result.append(GoodWeights(folder, recipe, data))
+    if any(h.has_target(pair) for h in data.held for pair in h.pairs):
         result.append(
             ModelCheckpoint(
                 checkpoints,
@@ -264,16 +262,18 @@ def callbacks(recipe: Recipe, folder: Path, held: list[Held]) -> list[pl.Callbac
 class GoodWeights(pl.Callback):
     """Keeps the weights of the last time that the objective called the training healthy: some diverge."""
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, data: RecipeData) -> None:
         self.path = folder / GOOD_WEIGHTS
-        self.every = every
+        self.recipe = recipe
+        self.data = data
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        if trainer.is_global_zero and trainer.global_step % self.every == 0 and pl_module.objective.healthy:
-            save_model(pl_module.network, self.path, {"steps": trainer.global_step})
+        due = trainer.global_step % self.recipe.run.save_every == 0
+        if trainer.is_global_zero and due and pl_module.objective.healthy:
+            save_model(pl_module.network, self.path, facts(self.recipe, trainer, pl_module, self.data))
 
 
 class Progress(pl.Callback):
@@ -306,6 +306,12 @@ class Progress(pl.Callback):
             shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
             print(f"validation at {trainer.global_step}: " + "  ".join(f"{k[4:]} {v:.4g}" for k, v in shown.items()))
             sys.stdout.flush()
+
+
+def facts(recipe: Recipe, trainer: pl.Trainer, module: TrainingModule, data: RecipeData) -> dict[str, Any]:
+    """What a file of weights says: where it comes from, and which pictures it was trained on."""
+    seen = digests(pictures_of(data.sources, data.held))
+    return provenance(recipe, trainer, module.begun_with) | {TRAINED_ON: seen}
 
 
 def provenance(recipe: Recipe, trainer: pl.Trainer, begun_with: dict[str, Any] | None) -> dict[str, Any]:
