@@ -337,7 +337,7 @@ def make_engine(
     torch_options: dict[str, bool],
 ) -> Engine:
     """The engine for a model; arguments as :class:`Enhancer`'s."""
-    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
+    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, list_models
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     if isinstance(model, str | Path) and str(model) in CLASSICAL_METHODS:
@@ -361,6 +361,7 @@ def make_engine(
             return OnnxEngine(name, device)
         if name not in NAMED_WEIGHTS and name not in HOMES:
             raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}, or an .onnx file")
+        check_enhances(name)
         entry = NAMED_WEIGHTS.get(name)
         wants_torch = engine == "torch" or weights is not None or bool(options_given) or device not in ("auto", "cpu")
         if entry is not None and (engine == "onnx" or (entry.onnx is not None and not wants_torch)):

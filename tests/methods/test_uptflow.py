@@ -15,6 +15,7 @@ from torch import Tensor
 
 import tapetum
 from tapetum import Enhancer
+from tapetum.data.places import TRAINED_ON
 from tapetum.errors import InputError, TapetumError, UsageError, WeightsError
 from tapetum.imaging import Picture, read_picture, write_picture
 from tapetum.methods.registry import get_method, make_config
@@ -354,6 +355,7 @@ def test_temperature() -> None:
         ({"temperature": -1}, r"temperature must be a number from 0 to 10, got -1"),
         ({"samples": 0}, r"samples must be a whole number from 1 to 1000, got 0"),
         ({"seed": -1}, r"seed must be"),
+        ({"samples": 3}, r"3 samples would all be alike, for nothing is drawn with temperature=0"),
     ],
 )
 def test_bad_options_are_one_line(options: dict[str, Any], says: str) -> None:
@@ -476,7 +478,9 @@ def test_good_weights_outlive_a_divergence_and_its_resumption(tmp_path: Path, mo
     good = tmp_path / "runs" / "small" / "weights-good.safetensors"
     kept = good.read_bytes()
     assert load_model(good).config == TINY
-    assert json.loads(read_weights(good).metadata["tapetum.provenance"])["steps"] == 4
+    known = json.loads(read_weights(good).metadata["tapetum.provenance"])
+    assert known["steps"] == 4
+    assert known[TRAINED_ON], "weights that saw pictures say so, those of a training that broke off, too"
     with pytest.raises(TapetumError, match=r"at best it was 3\.00 bits"):  # at once, and nothing is overwritten
         train(load_recipe(tmp_path / "small.yaml"))
     assert len(told) == 9

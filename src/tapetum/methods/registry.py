@@ -32,6 +32,12 @@ HOMES = {
 }
 RAW_METHODS = ("exposurediffusion",)
 """Those whose pictures are packed mosaics (``Properties.domain``), known without importing any."""
+STAGES = {
+    "lightendiffusion_stage1": "lightendiffusion",
+    "retidiff_stage1": "retidiff",
+    "retidiff_decomposition": "retidiff",
+}
+"""Those that are only trained on the way to another method, and that one: alone they enhance nothing."""
 CLASSICAL_METHODS = ("gamma", "histeq", "clahe", "lime")
 """Those without a network and weights (:mod:`tapetum.methods.classical`), known without importing any."""
 
@@ -46,6 +52,13 @@ def list_models() -> list[str]:
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     return [*NAMED_WEIGHTS, *HOMES, *CLASSICAL_METHODS]
+
+
+def check_enhances(name: str) -> None:
+    """Raises UsageError for a method that is but a stage of another one's training."""
+    if name in STAGES:
+        whole = STAGES[name]
+        raise UsageError(f"{name} is a stage of the training of {whole} and enhances nothing alone: choose {whole}")
 
 
 def get_method(name: str) -> Method:

@@ -62,6 +62,7 @@ def test_titles() -> None:
         ([Model("none.onnx")], "none.onnx: no such file"),
         ([Model("gamma", Path(__file__))], "gamma is no network: it takes no weights"),
         ([Model("exposurediffusion")], "works on camera RAW"),
+        ([Model("lightendiffusion_stage1")], "enhances nothing alone: choose lightendiffusion"),
         ([], "name a model"),
     ],
 )

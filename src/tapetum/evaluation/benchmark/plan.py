@@ -17,7 +17,7 @@ from tapetum.errors import InputError, UsageError
 from tapetum.evaluation.pairs import find_splits
 from tapetum.evaluation.protocols import PROTOCOLS, Protocol
 from tapetum.evaluation.run import Read
-from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, RAW_METHODS, list_models
+from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, RAW_METHODS, check_enhances, list_models
 from tapetum.weights.registry import NAMED_WEIGHTS
 
 DEFAULT_GT_MEAN = "gt_mean_gray601_rgb"
@@ -182,7 +182,8 @@ def _check_model(model: Model) -> None:
         raise UsageError(
             f"unknown model {name!r}{nearest(name, list_models())}: choose from {', '.join(list_models())}"
         )
-    elif name in RAW_METHODS:
+    check_enhances(name)
+    if name in RAW_METHODS:
         raise UsageError(f"{name} works on camera RAW: `tapetum raw evaluate` measures it")
     elif model.weights is not None and not model.weights.is_file():
         raise UsageError(f"{model.weights}: no such file of weights")
