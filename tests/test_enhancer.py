@@ -362,7 +362,10 @@ def test_enhance_does_not_replace_its_input(tmp_path: Path) -> None:
     [
         ({"model": "night"}, "unknown model 'night': choose from"),
         ({"model": "retinexformer"}, "give a file of weights"),
-        ({"model": "retidiff_stage1", "weights": "x"}, "a stage of the training of retidiff and enhances nothing alone"),
+        (
+            {"model": "retidiff_stage1", "weights": "x"},
+            "of the training of retidiff and enhances nothing alone",
+        ),
         ({"model": "retinexformer", "engine": "onnx"}, "tapetum export retinexformer"),
         ({"model": "missing.onnx"}, "missing.onnx: no such file"),
         ({"model": "missing.onnx", "engine": "torch"}, "runs in the onnx engine only"),

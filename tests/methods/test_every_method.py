@@ -7,16 +7,18 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tapetum.errors import UsageError
+from tapetum.errors import TapetumError, UsageError
 from tapetum.evaluation.protocols import pad_bottom_right
 from tapetum.methods.contract import Method, Properties
 from tapetum.methods.registry import RAW_METHODS, get_method, list_methods, make_config
+from tapetum.weights.loading import recognise
 
 # Parameters that a picture's way through the network has no use for, by method
 IDLE = {
@@ -68,6 +70,19 @@ def own_context(network: nn.Module, low: Tensor) -> list[Tensor]:
         with torch.no_grad():
             return [network.measure(low)]
     return []
+
+
+@every_method
+def test_odd_shapes_are_refused_or_do_not_matter(method: Method) -> None:
+    """Of each kind of tensor one becomes a single number, or empty: no other errors than ours come of it."""
+    state = build(method).state_dict()
+    kinds = {re.sub(r"\d+", "N", key): key for key in state}
+    for key in kinds.values():
+        for odd in (torch.tensor(1.0), torch.zeros(0)):
+            found = method
+            with suppress(TapetumError):
+                found, _ = recognise({**state, key: odd})
+            assert found.name == method.name
 
 
 @every_method

@@ -100,6 +100,8 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[Method, Any]:
             raise
         except UsageError as error:
             raise WeightsError(f"weights of a configuration that cannot be ({error})") from None
+        except (IndexError, ValueError, ZeroDivisionError):  # what reading sizes off odd shapes ends in
+            raise WeightsError(f"weights with the keys of {name}, and tensors of shapes that it cannot have") from None
         if config is not None:
             return method, config
     raise WeightsError(

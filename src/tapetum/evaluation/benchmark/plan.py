@@ -185,11 +185,11 @@ def _check_model(model: Model) -> None:
     check_enhances(name)
     if name in RAW_METHODS:
         raise UsageError(f"{name} works on camera RAW: `tapetum raw evaluate` measures it")
-    elif model.weights is not None and not model.weights.is_file():
+    if model.weights is not None and not model.weights.is_file():
         raise UsageError(f"{model.weights}: no such file of weights")
-    elif name in CLASSICAL_METHODS and model.weights is not None:
+    if name in CLASSICAL_METHODS and model.weights is not None:
         raise UsageError(f"{name} is no network: it takes no weights")
-    elif name in HOMES and model.weights is None:
+    if name in HOMES and model.weights is None:
         raise UsageError(f"{name} is a method without bundled weights: give it a file (weights=FILE)")
 
 
