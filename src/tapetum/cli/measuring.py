@@ -57,14 +57,9 @@ def named(model: str, weights: Path | None, chosen: dict[str, Any] | None = None
 
 def write_lines(lines: Sequence[Sequence[str]], path: Path) -> None:
     """As CSV. Raises InputError: it cannot be written."""
-    from csv import writer
-    from io import StringIO
+    from tapetum.evaluation.report import csv_text, write_text
 
-    from tapetum.evaluation.report import write_text
-
-    text = StringIO()
-    writer(text, lineterminator="\n").writerows(lines)
-    write_text(text.getvalue(), path)
+    write_text(csv_text(lines), path)
 
 
 def dark_and_enhanced(models: Sequence[str], weights: Path | None, device: str, cache: Path | None) -> dict[str, Load]:

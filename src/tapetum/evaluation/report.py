@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -119,6 +119,12 @@ def better(measure: str) -> str:
 def percent(value: float) -> str:
     """Of a share; "-" where there is none (NaN)."""
     return f"{100 * value:.1f}" if value == value else "-"
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

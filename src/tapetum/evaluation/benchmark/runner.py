@@ -16,9 +16,9 @@ from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all, t
 from tapetum.evaluation.benchmark.page import page
 from tapetum.evaluation.benchmark.plan import Plan, Split, check_models, chosen_protocols, find_pictures
 from tapetum.evaluation.benchmark.results import Results, as_dict, tabulate
-from tapetum.evaluation.benchmark.tables import csv_text, markdown, pictures_csv, table_csv
+from tapetum.evaluation.benchmark.tables import markdown, pictures_csv, table_csv
 from tapetum.evaluation.protocols import Protocol
-from tapetum.evaluation.report import write_json, write_text
+from tapetum.evaluation.report import csv_text, write_json, write_text
 from tapetum.evaluation.robustness import run as robustness
 from tapetum.evaluation.robustness.tables import robustness_lines
 from tapetum.evaluation.seen import check_seen

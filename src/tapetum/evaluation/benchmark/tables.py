@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from typing import Any
 
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
 from tapetum.evaluation.benchmark.stored import About
+from tapetum.evaluation.report import csv_text
 from tapetum.evaluation.robustness.run import Robustness
 from tapetum.evaluation.robustness.tables import grids, note
 
@@ -174,9 +173,3 @@ def pictures_csv(results: Results) -> str:
     for f in results.failed:
         rows.append([f.split, f.protocol, f.model, f.name, None, *[None] * len(measures), None, f.reason])
     return csv_text(rows)
-
-
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -66,6 +66,11 @@ class Robustness:
         """Titles, in their order."""
         return list(dict.fromkeys(reading.model for reading in self.readings))
 
+    @property
+    def corrected(self) -> str | None:
+        """The PSNR after GT-mean among the measures; None where nothing could be measured."""
+        return next((m for r in self.readings for m in r.means if m.startswith(f"{PSNR}/")), None)
+
     def values(self, probe: Probe, measure: str) -> dict[str, list[float | None]]:
         """For each model the means at the probe's points; None where nothing could be measured."""
         found = {(r.model, r.point): r.means[measure].value for r in self.readings if r.probe == probe.name}

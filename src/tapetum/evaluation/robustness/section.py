@@ -20,7 +20,7 @@ _WIDTH = 220  # of a picture in the sheet
 
 def section(robustness: Robustness) -> str:
     """Curves, what should stay, one photograph over exposures, and the figures."""
-    corrected = next((m for r in robustness.readings for m in r.means if m.startswith(f"{PSNR}/")), None)
+    corrected = robustness.corrected
     wanted = [("exposure", PSNR, "PSNR", "higher"), ("exposure", corrected, "PSNR after GT-mean", "higher")]
     wanted += [("exposure", HUE, "Hue shift in degrees", "lower"), ("iso", PSNR, "PSNR", "higher")]
     wanted += [("iso", corrected, "PSNR after GT-mean", "higher"), ("jpeg", corrected, "PSNR after GT-mean", "higher")]

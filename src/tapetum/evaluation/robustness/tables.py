@@ -28,7 +28,7 @@ class Grid:
 
 def grids(robustness: Robustness) -> list[Grid]:
     """Curves first, then what should not change anything."""
-    corrected = next((m for r in robustness.readings for m in r.means if m.startswith(f"{PSNR}/")), None)
+    corrected = robustness.corrected
     found = []
     for name in ("exposure", "iso", "jpeg"):
         probe = PROBE[name]
