@@ -575,6 +575,21 @@ def test_exchanged_illuminations_by_hand() -> None:
 
 
 @torch.no_grad()
+def test_the_mean_of_the_others_light_by_hand() -> None:
+    network = seeded().decom.double()
+    images = [picture(2).double(), (picture(2, seed=2) * 2).double()]
+    losses = Stage1Objective(flat=0.7)(network, {"low": images[0], "target": images[1]})
+    encoded = [network.encode(image) for image in images]
+    parts = [network.decompose(latent) for latent, _ in encoded]
+    lit = [parts[i][0] * parts[1 - i][1].mean(dim=(2, 3), keepdim=True) for i in (0, 1)]
+    expected = sum(((images[1 - i] - network.decode(lit[i], encoded[i][1])) ** 2).mean() for i in (0, 1))
+    assert losses["flat"].item() == pytest.approx(float(expected))
+    plain = Stage1Objective()(network, {"low": images[0], "target": images[1]})
+    assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.7 * float(expected))
+    assert "flat" not in plain
+
+
+@torch.no_grad()
 def test_the_anchor_ties_light_to_brightness() -> None:
     network = seeded().decom.double()
     images = [picture(2).double(), (picture(2, seed=2) * 2).double()]

@@ -41,8 +41,9 @@ def examine_stage1(stage1: Stage1, low: Tensor, target: Tensor | None) -> Examin
 
     Scored is what stage 2 aims at: the dark picture decoded from its own reflectance and the target's illumination.
     Measures: the swap test; "psnr_swapped" of the dark picture decoded with the target's latent, "psnr_itself" of the
-    dark picture decoded as it is; "light_detail": gradients of the target's illumination, as a share of those of its
-    reflectance (0: the light is free of content). Pictures: R and L of the low, R and L of the target, swapped.
+    dark picture decoded as it is, "psnr_flat" of it decoded with the target's mean illumination; "light_detail":
+    gradients of the target's illumination, as a share of those of its reflectance (0: the light is free of content).
+    Pictures: R and L of the low, R and L of the target, swapped.
     """
     dark, skips = stage1.encode(low)
     reflectance, illumination = stage1.decompose(dark)
@@ -55,6 +56,7 @@ def examine_stage1(stage1: Stage1, low: Tensor, target: Tensor | None) -> Examin
     measures = swap_test(stage1, low, target) | {
         "psnr_swapped": _psnr(swapped, target),
         "psnr_itself": _psnr(itself, low),
+        "psnr_flat": _psnr(stage1.decode(reflectance * target_illumination.mean((2, 3), keepdim=True), skips), target),
         "light_detail": _detail(target_illumination) / max(_detail(target_reflectance), 1e-12),
     }
     pictures = [reflectance, illumination, target_reflectance, target_illumination, swapped.clamp(0, 1)]

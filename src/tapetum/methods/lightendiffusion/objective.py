@@ -24,21 +24,25 @@ class Stage1Objective:
     """Encoder, decoder and CTDN, from two aligned exposures of a scene (as the paper says; its program is not public).
 
     loss = content * sum_i |I_i - D(F_i; I_i)|^2 + cross * sum_{i != j} |I_j - D(F_j; I_i)|^2
-         + exchange * sum_{i != j} |I_j - D(R_i L_j; I_i)|^2 + anchor * sum_i |mean L_i - mean max_c I_i|
+         + exchange * sum_{i != j} |I_j - D(R_i L_j; I_i)|^2 + flat * sum_{i != j} |I_j - D(R_i mean L_j; I_i)|^2
+         + anchor * sum_i |mean L_i - mean max_c I_i|
          + sum_ij |F_j - R_i L_j| + reflectance * |R_1 - R_2|
          + illumination * sum_i |grad L_i * exp(-edge |grad R_i|)|^2
 
-    with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in
-    the published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross`` and
+    with F = encoder(I), (R, L) = CTDN(F), D(F; I) the decoder with the skips of I, and means for norms. Nothing in the
+    published terms forces the latent to carry what is in the picture: the decoder can copy the skips. ``cross`` and
     ``exchange``, which are ours, ask for what stage 2 will do: one exposure's latent, or what its illumination makes of
-    the other's reflectance, decoded with the other's skips. Nor does anything say that light is large where a picture
-    is bright, which stage 2's pseudo target takes for granted, and networks do learn it upside down: ``anchor``, ours,
-    ties the mean illumination of a picture to the mean of its brightest channel.
+    the other's reflectance, decoded with the other's skips. In stage 2 that illumination comes from another scene, so
+    it must hold nothing of its own: ``flat``, ours, leaves of it only the mean of each channel, and the reflectance has
+    to say the rest. Nor does anything say that light is large where a picture is bright, which stage 2's pseudo target
+    takes for granted, and networks do learn it upside down: ``anchor``, ours, ties the mean illumination of a picture
+    to the mean of its brightest channel.
 
     Args:
         content: weight of the content loss.
         cross: weight of the cross content loss; 0 as published.
         exchange: weight of the loss of exchanged illuminations, which always trains all; 0 as published.
+        flat: the same with the other's mean illumination; 0 as published.
         anchor: weight of the illumination's mean, which always trains all; 0 as published.
         reflectance, illumination, edge: lambda_ref, lambda_ill and lambda_g of the paper.
         decomposition_trains: "all": the losses of the decomposition reach the encoder, too; "ctdn": CTDN alone.
@@ -52,6 +56,7 @@ class Stage1Objective:
         content: float = 1.0,
         cross: float = 0.0,
         exchange: float = 0.0,
+        flat: float = 0.0,
         anchor: float = 0.0,
         reflectance: float = 0.1,
         illumination: float = 0.01,
@@ -63,6 +68,7 @@ class Stage1Objective:
         self.content = _weight("content", content)
         self.cross = _weight("cross", cross)
         self.exchange = _weight("exchange", exchange)
+        self.flat = _weight("flat", flat)
         self.anchor = _weight("anchor", anchor)
         self.reflectance = _weight("reflectance", reflectance)
         self.illumination = _weight("illumination", illumination)
@@ -76,23 +82,26 @@ class Stage1Objective:
         images = torch.stack([batch["low"], batch["target"]])
         latents, skips = stage1.encode(images.flatten(0, 1))
         losses = {"content": 2 * _mean_square(images.flatten(0, 1), stage1.decode(latents, skips))}
+        reflectance, illumination = stage1.decompose(latents)
+        others = _exchanged(images.flatten(0, 1))
         if self.cross:
-            swapped = stage1.decode(_exchanged(latents), skips)
-            losses["cross"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), swapped)
-        if self.exchange or self.anchor:
-            reflectance, illumination = stage1.decompose(latents)
-            if self.exchange:
-                lit = stage1.decode(reflectance * _exchanged(illumination), skips)
-                losses["exchange"] = 2 * _mean_square(_exchanged(images.flatten(0, 1)), lit)
-            if self.anchor:
-                bright = images.flatten(0, 1).amax(dim=1).mean(dim=(1, 2))
-                losses["anchor"] = 2 * (illumination.mean(dim=(1, 2, 3)) - bright).abs().mean()
+            losses["cross"] = 2 * _mean_square(others, stage1.decode(_exchanged(latents), skips))
+        if self.exchange:
+            losses["exchange"] = 2 * _mean_square(others, stage1.decode(reflectance * _exchanged(illumination), skips))
+        if self.flat:
+            mean = _exchanged(illumination.mean(dim=(2, 3), keepdim=True))
+            losses["flat"] = 2 * _mean_square(others, stage1.decode(reflectance * mean, skips))
+        if self.anchor:
+            bright = images.flatten(0, 1).amax(dim=1).mean(dim=(1, 2))
+            losses["anchor"] = 2 * (illumination.mean(dim=(1, 2, 3)) - bright).abs().mean()
         if self.decomposition_trains == "ctdn":
             latents = latents.detach()
-        reflectance, illumination = (part.unflatten(0, (2, -1)) for part in stage1.decompose(latents))
-        losses |= decomposition_losses(latents.unflatten(0, (2, -1)), reflectance, illumination, self.edge)
-        weights = {"content": self.content, "cross": self.cross, "exchange": self.exchange, "anchor": self.anchor}
-        weights |= {"reconstruction": 1.0, "reflectance": self.reflectance, "illumination": self.illumination}
+            reflectance, illumination = stage1.decompose(latents)
+        latents, reflectance, illumination = (x.unflatten(0, (2, -1)) for x in (latents, reflectance, illumination))
+        losses |= decomposition_losses(latents, reflectance, illumination, self.edge)
+        weights = {"content": self.content, "cross": self.cross, "exchange": self.exchange, "flat": self.flat}
+        weights |= {"anchor": self.anchor, "reconstruction": 1.0, "reflectance": self.reflectance}
+        weights |= {"illumination": self.illumination}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 

@@ -31,7 +31,9 @@ def prepare() -> None:
 @cache
 def this_machine() -> Target:
     features = binding.get_host_cpu_features()
-    width = 16 if features.get("avx512f") else 8 if features.get("avx2") and features.get("fma") else 4
+    width = 4
+    for wider, needed in ((8, ("avx2", "fma")), (16, ("avx512f", "avx512dq"))):
+        width = wider if all(features.get(name) for name in needed) else width
     # some processors' tuning keeps vectors at 256 bits, where the whole loop gains from 512
     flags = features.flatten() + (",-prefer-256-bit" if width == 16 else "")
     return Target(binding.get_host_cpu_name(), flags, width)

@@ -157,13 +157,38 @@ class Function:
         negative = self.builder.fcmp_ordered("<", a.raw, zero.raw)
         return Value(self, self.builder.select(negative, then.raw, otherwise.raw))
 
+    def nearest(self, a: Value) -> Value:
+        """The nearest whole number."""
+        return Value(self, self._call("llvm.rint", a))
+
+    @property
+    def has_avx512(self) -> bool:
+        """Only its vectors have 16 floats; ``compiling.this_machine``."""
+        return self.width == 16
+
+    def from_nearest(self, a: Value) -> Value:
+        """``a - nearest(a)``, and 0 of infinity; AVX-512 only."""
+        return self._avx512("reduce", a.raw, ir.Constant(INT32, 0))
+
+    def scaled(self, a: Value, exponent: Value) -> Value:
+        """``a 2^exponent`` of a whole exponent, infinite ones included; AVX-512 only."""
+        return self._avx512("scalef", a.raw, exponent.raw)
+
+    def _avx512(self, name: str, *operands: Any) -> Value:
+        every, as_set = ir.Constant(ir.IntType(16), -1), ir.Constant(INT32, 4)  # lanes; rounding
+        unused = ir.Constant(self.vector, [0.0] * self.width)
+        return Value(self, self._declared(f"llvm.x86.avx512.mask.{name}.ps.512", *operands, unused, every, as_set))
+
     def _call(self, intrinsic: str, *arguments: Value) -> Any:
-        name = f"{intrinsic}.v{self.width}f32"
+        return self._declared(f"{intrinsic}.v{self.width}f32", *(a.raw for a in arguments))
+
+    def _declared(self, name: str, *arguments: Any) -> Any:
+        """What an intrinsic function makes of them: a vector."""
         module = self.raw.module
         known = module.globals.get(name)
         if known is None:
-            known = ir.Function(module, ir.FunctionType(self.vector, [self.vector] * len(arguments)), name)
-        return self.builder.call(known, [a.raw for a in arguments])
+            known = ir.Function(module, ir.FunctionType(self.vector, [a.type for a in arguments]), name)
+        return self.builder.call(known, arguments)
 
     def bits(self, a: Value) -> Any:
         return self.builder.bitcast(a.raw, ir.VectorType(INT32, self.width))

@@ -193,8 +193,10 @@ class _Kernel:
         return self.f.at(self.rows, self.f.load_int(self.pixels, t) * self.f.argument("rows_step"))
 
     def exp2(self, x: Value) -> Value:
-        """2^x for any x: 0 is 2^-126, so that no result is denormal; from 128 on infinity."""
+        """2^x for any x. Without AVX-512, 0 is 2^-126, so that no result is denormal."""
         f = self.f
+        if f.has_avx512:
+            return f.scaled(f.polynomial(f.from_nearest(x), _EXP2), f.nearest(x))
         x = f.at_most(f.at_least(x, -126.0), 128.0)
         shifted = x + _ROUNDING
         fraction = x - (shifted - _ROUNDING)
