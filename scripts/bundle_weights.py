@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("name", help="name of the bundled model")
     parser.add_argument("--licence", required=True)
     parser.add_argument("--card", required=True, help="one or two sentences: what for, trained on what, how good")
+    parser.add_argument("--task", help="what they were trained for, of a method with tasks")
     options = parser.parse_args()
 
     provenance = json.loads(read_weights(options.weights).metadata["tapetum.provenance"])
@@ -46,6 +47,8 @@ def main() -> None:
         "licence": options.licence,
         "card": options.card,
     }
+    if options.task is not None:
+        entries[options.name]["task"] = options.task
     temporary = manifest.with_suffix(".part")
     temporary.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, manifest)

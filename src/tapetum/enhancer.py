@@ -23,6 +23,7 @@ from tapetum.imaging.moments import Moments
 from tapetum.imaging.resize import shrink
 from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
 from tapetum.methods.contract import OF_THE_ENHANCER, Place, choose
+from tapetum.weights.registry import bundled_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,8 @@ class Enhancer:
         brighter = enhancer(PIL.Image.open("night.jpg"))
 
     Args:
-        model: a bundled model ("default"), a method ("retinexformer", with ``weights``), a network of the contract
+        model: a bundled model ("default"), a method ("retinexformer", with ``weights``, or where the package carries
+            some for it, for ``task`` where it has tasks), a network of the contract
             (``create_model``'s result), a classical method ("clahe"), or the path of an ``.onnx`` file that
             ``tapetum export`` wrote.
         device: "auto", "cpu", "cuda", "cuda:1", "mps". With "auto" a bundled model runs in ONNX Runtime on the
@@ -97,6 +99,8 @@ class Enhancer:
         self._budget = Budget(memory, tile)
         self.strength = float(strength)
         torch_options = {"bfloat16": bfloat16, "channels_last": channels_last, "compile": compile}
+        if isinstance(model, str) and weights is None:
+            model = bundled_name(model, options.get("task"))
         self.engine: Engine = make_engine(model, device, weights, engine, torch_options)
         if self.engine.properties.domain != "srgb":
             raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")

@@ -17,7 +17,8 @@ from tapetum.data.raw_noise.scale import gain_for
 from tapetum.errors import InputError, UsageError, require
 from tapetum.imaging.tiles import Grid, cut, pieces, plan
 from tapetum.methods.contract import choose
-from tapetum.methods.registry import RAW_METHODS
+from tapetum.methods.registry import RAW_METHODS, is_raw
+from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +33,7 @@ class RawEnhancer:
     """Enhances packed Bayer mosaics of any size with one RAW method.
 
     Args:
-        model: a RAW method ("exposurediffusion", with ``weights``), or a network of one.
+        model: a RAW method ("exposurediffusion", with ``weights``, or where the package carries some), or a network.
         device: "auto", "cpu", "cuda", ...: where the network runs.
         weights: a file of weights (safetensors, or a published ``.pt``).
         memory: most bytes for a tile, a number or "800MB"; None: a quarter of what is free, on a processor
@@ -208,8 +209,12 @@ def find_gain(raw: RawPicture, camera: str | Path | None = None, iso: float | No
 def _load(model: str, weights: str | Path | None) -> nn.Module:
     from tapetum.weights.loading import load_model
 
-    if model not in RAW_METHODS:
+    entry = NAMED_WEIGHTS.get(bundled_name(model)) if weights is None else None
+    method = entry.method if entry else model
+    if not is_raw(method):
         raise UsageError(f"{model!r} is no RAW method: choose from {', '.join(RAW_METHODS)}")
+    if entry is not None:
+        return load_model(entry.verified_path(), method=method)
     if weights is None:
         raise UsageError(f"{model} is a method without bundled weights: give a file of weights (--weights FILE)")
     return load_model(weights, method=model)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tapetum.errors import WeightsError
+from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.registry import HOMES
-from tapetum.weights.registry import NAMED_WEIGHTS, read_manifest, sha256_of
+from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name, read_manifest, sha256_of
 
 
 def folder_with(tmp_path: Path) -> Path:
@@ -54,6 +55,21 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(WeightsError, match="missing"):
         entry.verified_path()
+
+
+def test_a_method_stands_for_its_bundled_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bundled_name("dednet") == "dednet-lolv1"
+    assert bundled_name("twilight") == "default"
+    assert bundled_name("default-lolv1") == "default-lolv1"
+    assert bundled_name("retinexformer") == "retinexformer"
+    entry = NAMED_WEIGHTS["default"]
+    for task in ("low-light", "backlit"):
+        name = f"retidiff-{task}"
+        monkeypatch.setitem(NAMED_WEIGHTS, name, replace(entry, name=name, method="retidiff", task=task))
+    assert bundled_name("retidiff") == bundled_name("retidiff", "low-light") == "retidiff-low-light"
+    assert bundled_name("retidiff", "backlit") == "retidiff-backlit"
+    with pytest.raises(UsageError, match=r"weights for low-light, backlit only: give a file for underwater"):
+        bundled_name("retidiff", "underwater")
 
 
 def test_bundled_weights_are_whole_small_and_licensed() -> None:

@@ -30,7 +30,7 @@ from tapetum.cli.console import (
 )
 from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
 from tapetum.errors import TapetumError, UsageError
-from tapetum.methods.registry import RAW_METHODS
+from tapetum.methods.registry import RAW_METHODS, is_raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,7 +127,7 @@ def enhance(
         task=task,
         samples=samples,
     )
-    raw = model in RAW_METHODS
+    raw = is_raw(model)
     if raw and strength != 1:
         raise UsageError(f"--strength is for developed pictures; {model} makes a longer exposure: choose --ratio")
     if not raw and (camera is not None or gain is not None):

@@ -14,6 +14,7 @@ from tapetum.cli import options
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
 from tapetum.cli.measuring import check_folders, check_one_model, named, tell
 from tapetum.errors import UsageError
+from tapetum.weights.registry import bundled_name
 
 if TYPE_CHECKING:
     from tapetum.data.pairs import Pair
@@ -90,7 +91,10 @@ def evaluate(
         raise UsageError("--unpaired measures without targets: it has no --protocol")
     if data is None and (split or layout):
         raise UsageError("--split and --layout belong to --data")
-    models = list(dict.fromkeys(model or ["default"]))
+    models = model or ["default"]
+    if weights is None:
+        models = [bundled_name(name, task) for name in models]
+    models = list(dict.fromkeys(models))
     chosen_options = options.given(
         steps=steps,
         seed=seed,

@@ -31,7 +31,7 @@ def models(
 
 def list_rows(only: str | None = None) -> list[dict[str, Any]]:
     """One entry per name, or the one of a name. Parameters and options of a method are those of its default
-    configuration, and known only where torch is installed; bundled weights in ONNX have no options.
+    configuration, and known only where torch is installed; so are options of bundled weights. In ONNX these have none.
 
     Raises:
         UsageError: no such name.
@@ -48,7 +48,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
             "parameters": count_stored(entry.path),
             "licence": entry.licence,
             "weights": str(entry.onnx or entry.path),
-            "options": [],
+            "options": [] if entry.onnx else options_of(make(entry.name)),
         }
         for entry in NAMED_WEIGHTS.values()
         if only in (None, entry.name)
@@ -64,7 +64,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
                     "parameters": network and sum(parameter.numel() for parameter in network.parameters()),
                     "licence": None,
                     "weights": None,
-                    "options": network and options_of(network),
+                    "options": options_of(network),
                 }
             )
     classical = [
@@ -76,20 +76,21 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
 
 
 def make(name: str) -> nn.Module | None:
-    """A method's default network, without values in its tensors; None where torch is not installed."""
-    from tapetum.methods.registry import create_model
+    """A bundled network, or a method's default one without values in its tensors; None where torch is not installed."""
+    from tapetum.methods.registry import HOMES, create_model
 
     try:
         import torch
 
-        with torch.device("meta"):
+        with torch.device("meta" if name in HOMES else "cpu"):
             return create_model(name)
     except (ModuleNotFoundError, MissingExtraError):
         return None
 
 
-def options_of(network: Any) -> list[dict[str, Any]]:
-    return [{**asdict(option), "allowed": option.allowed} for option in network.properties.options]
+def options_of(network: Any) -> list[dict[str, Any]] | None:
+    """None: there is no network to ask."""
+    return network and [{**asdict(option), "allowed": option.allowed} for option in network.properties.options]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -100,11 +101,19 @@ def show(rows: list[dict[str, Any]]) -> None:
     table.columns[5].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
-        missing = "none needed" if row["method"] == "classical" else "none bundled: train it, or give --weights"
+        missing = "none needed" if row["method"] == "classical" else unbundled(row["name"])
         weights = row["weights"] or missing
         options = ", ".join(option["name"] for option in row["options"] or ()) or "-"
         table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", options, weights)
     print_table(table)
+
+
+def unbundled(method: str) -> str:
+    """Where a method's weights are."""
+    from tapetum.weights.registry import bundled_name
+
+    name = bundled_name(method)
+    return "none bundled: train it, or give --weights" if name == method else name
 
 
 def show_options(row: dict[str, Any]) -> None:

@@ -54,6 +54,13 @@ def list_models() -> list[str]:
     return [*NAMED_WEIGHTS, *HOMES, *CLASSICAL_METHODS]
 
 
+def is_raw(model: str) -> bool:
+    """Whether a method, or bundled weights of one, take RAW mosaics."""
+    from tapetum.weights.registry import NAMED_WEIGHTS
+
+    return (NAMED_WEIGHTS[model].method if model in NAMED_WEIGHTS else model) in RAW_METHODS
+
+
 def check_enhances(name: str) -> None:
     """Raises UsageError for a method that is but a stage of another one's training."""
     if name in STAGES:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapetum.errors import WeightsError
+from tapetum.errors import UsageError, WeightsError
 
 FOLDER = Path(__file__).parent / "files"
 MANIFEST = "manifest.json"
@@ -28,6 +28,7 @@ class NamedWeights:
         sha256, onnx_sha256: of the two files.
         licence: under which the weights may be used.
         card: where they come from, what they are for, what was measured.
+        task: what they were trained for, of a method with tasks.
     """
 
     name: str
@@ -38,6 +39,7 @@ class NamedWeights:
     onnx_sha256: str | None
     licence: str
     card: str
+    task: str | None = None
 
     def verified_path(self) -> Path:
         """The safetensors file. Raises WeightsError where it is missing or damaged."""
@@ -99,6 +101,24 @@ def count_stored(path: Path) -> int:
     """Numbers in a safetensors file, by its header alone."""
     header = stored_header(path)
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def bundled_name(model: str, task: object = None) -> str:
+    """A method's name as that of its bundled weights, the first that are for ``task``; any other name as it is.
+
+    Raises:
+        UsageError: the method has weights for other tasks only.
+    """
+    own = [entry for entry in NAMED_WEIGHTS.values() if entry.method == model]
+    if model in NAMED_WEIGHTS or not own:
+        return model
+    tasks = [entry.task for entry in own if entry.task is not None]
+    if task is None or not tasks:
+        return own[0].name
+    if task not in tasks:
+        told = ", ".join(dict.fromkeys(tasks))
+        raise UsageError(f"{model} has bundled weights for {told} only: give a file for {task} (--weights FILE)")
+    return own[[entry.task for entry in own].index(str(task))].name
 
 
 def _verified(path: Path, expected: str) -> Path:

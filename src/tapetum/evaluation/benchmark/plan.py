@@ -17,8 +17,8 @@ from tapetum.errors import InputError, UsageError
 from tapetum.evaluation.pairs import find_splits
 from tapetum.evaluation.protocols import PROTOCOLS, Protocol
 from tapetum.evaluation.run import Read
-from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, RAW_METHODS, check_enhances, list_models
-from tapetum.weights.registry import NAMED_WEIGHTS
+from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, is_raw, list_models
+from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 DEFAULT_GT_MEAN = "gt_mean_gray601_rgb"
 
@@ -42,6 +42,10 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     leave_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            object.__setattr__(self, "name", bundled_name(self.name, self.options.get("task")))
 
     @property
     def title(self) -> str:
@@ -183,7 +187,7 @@ def _check_model(model: Model) -> None:
             f"unknown model {name!r}{nearest(name, list_models())}: choose from {', '.join(list_models())}"
         )
     check_enhances(name)
-    if name in RAW_METHODS:
+    if is_raw(name):
         raise UsageError(f"{name} works on camera RAW: `tapetum raw evaluate` measures it")
     if model.weights is not None and not model.weights.is_file():
         raise UsageError(f"{model.weights}: no such file of weights")
