@@ -23,6 +23,7 @@ from tapetum.cli import (
     raw,
     recipe,
     segment_eval,
+    surprise,
     train,
     weights,
 )
@@ -66,6 +67,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.add_typer(data.app, name="data")
 app.command("detect-eval")(detect_eval.detect_eval)
 app.command("segment-eval")(segment_eval.segment_eval)
+app.command("surprise")(surprise.surprise)
 app.add_typer(labels.app, name="labels")
 app.add_typer(raw.app, name="raw")
 app.command("info")(info.info)

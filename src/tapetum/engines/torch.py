@@ -45,7 +45,7 @@ class TorchEngine:
             name = type(network).__name__
             raise UsageError(f"{name} declares no properties: tapetum.methods.contract says what a network needs")
         self.properties = properties
-        self._device = _find_device(device)
+        self._device = find_device(device)
         self.name = f"torch:{self._device}"
         self._bfloat16 = bfloat16
         self._format = torch.channels_last if channels_last else torch.contiguous_format
@@ -107,7 +107,8 @@ class TorchEngine:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-def _find_device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """The one that a user means. Raises UsageError: it is unknown, or not here."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
