@@ -51,6 +51,10 @@ WRAPPINGS = {
     "params_ema": lambda state: {"params_ema": state},
     "state_dict": lambda state: {"state_dict": state, "epoch": 3},
     "module": lambda state: {"module." + key: tensor for key, tensor in state.items()},
+    "checkpoint": lambda state: {
+        "state_dict": {"network." + key: tensor for key, tensor in state.items()} | {"objective.w": torch.zeros(1)},
+        "global_step": 7,
+    },
     "params+module": lambda state: {"params": {"module." + key: tensor for key, tensor in state.items()}},
 }
 

@@ -44,7 +44,7 @@ class WeightsFile:
     """What a file of weights holds.
 
     Attributes:
-        state: tensors by clean key: wrappers and a leading ``module.`` are removed.
+        state: tensors by clean key: wrappers, a leading ``module.``, and what a checkpoint of training adds are removed.
         entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict", ...), or "".
         metadata: texts of a safetensors file, else empty. Ours are under ``tapetum.*``.
     """
@@ -324,6 +324,9 @@ def _unwrap(content: Any, path: Path, ema: bool) -> tuple[dict[str, Tensor], str
         raise WeightsError(f"{path}: tensors that claim to be larger than what is stored of them: {_listed(hollow)}")
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    trained = {key: key.removeprefix("network.") for key in content if key.startswith("network.")}
+    if trained and all(key in trained or key.startswith("objective.") for key in content):  # our training's checkpoint
+        content = {name: content[key] for key, name in trained.items()}
     return dict(content), ".".join(entries)
 
 
