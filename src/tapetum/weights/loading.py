@@ -44,7 +44,7 @@ class WeightsFile:
     """What a file of weights holds.
 
     Attributes:
-        state: tensors by clean key: wrappers, a leading ``module.``, and what a checkpoint of training adds are removed.
+        state: tensors by clean key, without wrappers, a leading ``module.``, or what a checkpoint of training adds.
         entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict", ...), or "".
         metadata: texts of a safetensors file, else empty. Ours are under ``tapetum.*``.
     """
