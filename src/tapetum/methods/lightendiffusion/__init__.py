@@ -12,7 +12,7 @@ from tapetum.methods.lightendiffusion.stage1 import Stage1, Stage1Config
 
 CONFIGS = {
     "unsupervised": LightenDiffusionConfig(),
-    "narrow": LightenDiffusionConfig(ch_mult=(1, 1, 1), num_res_blocks=1, ctdn_channels=16),
+    "narrow": LightenDiffusionConfig(ch_mult=(1, 1, 1), num_res_blocks=1, ctdn_channels=16, num_sampling_timesteps=4),
     "tiny": LightenDiffusionConfig(
         ch=32,
         ch_mult=(2, 2),
