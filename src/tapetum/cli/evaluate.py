@@ -12,9 +12,8 @@ import typer
 
 from tapetum.cli import options
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
-from tapetum.cli.measuring import check_folders, check_one_model, named, tell
+from tapetum.cli.measuring import check_folders, check_one_model, named, tell, with_weights
 from tapetum.errors import UsageError
-from tapetum.weights.registry import bundled_name
 
 if TYPE_CHECKING:
     from tapetum.data.pairs import Pair
@@ -91,10 +90,7 @@ def evaluate(
         raise UsageError("--unpaired measures without targets: it has no --protocol")
     if data is None and (split or layout):
         raise UsageError("--split and --layout belong to --data")
-    models = model or ["default"]
-    if weights is None:
-        models = [bundled_name(name, task) for name in models]
-    models = list(dict.fromkeys(models))
+    models = list(dict.fromkeys(with_weights(model or ["default"], weights, task)))
     chosen_options = options.given(
         steps=steps,
         seed=seed,

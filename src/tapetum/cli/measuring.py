@@ -55,6 +55,13 @@ def named(model: str, weights: Path | None, chosen: dict[str, Any] | None = None
     return ":".join(filter(None, (name, weights.stem if weights else "", options.text(chosen or {}))))
 
 
+def with_weights(models: Sequence[str], weights: Path | None, task: str | None = None) -> list[str]:
+    """Names of methods as those of their bundled weights, where no file is given."""
+    from tapetum.weights.registry import bundled_name
+
+    return list(models) if weights else [bundled_name(name, task) for name in models]
+
+
 def write_lines(lines: Sequence[Sequence[str]], path: Path) -> None:
     """As CSV. Raises InputError: it cannot be written."""
     from tapetum.evaluation.report import csv_text, write_text
@@ -72,6 +79,7 @@ def dark_and_enhanced(models: Sequence[str], weights: Path | None, device: str, 
     from tapetum.evaluation.cache import default_cache
     from tapetum.evaluation.enhanced import DARK, load_enhanced
 
+    models = with_weights(models, weights)
     names = [named(name, weights) for name in models]
     if len({DARK, *names}) <= len(names):
         raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")

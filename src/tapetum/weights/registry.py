@@ -112,13 +112,12 @@ def bundled_name(model: str, task: object = None) -> str:
     own = [entry for entry in NAMED_WEIGHTS.values() if entry.method == model]
     if model in NAMED_WEIGHTS or not own:
         return model
-    tasks = [entry.task for entry in own if entry.task is not None]
-    if task is None or not tasks:
-        return own[0].name
-    if task not in tasks:
-        told = ", ".join(dict.fromkeys(tasks))
-        raise UsageError(f"{model} has bundled weights for {told} only: give a file for {task} (--weights FILE)")
-    return own[[entry.task for entry in own].index(str(task))].name
+    tasks = dict.fromkeys(entry.task for entry in own if entry.task is not None)
+    for entry in own:
+        if task is None or not tasks or entry.task == task:
+            return entry.name
+    told = ", ".join(tasks)
+    raise UsageError(f"{model} has bundled weights for {told} only: give a file for {task} (--weights FILE)")
 
 
 def _verified(path: Path, expected: str) -> Path:
