@@ -16,7 +16,7 @@ import numpy as np
 
 from tapetum.budget import SMALLEST_TILE, Budget, megabytes
 from tapetum.engines import Engine, Extras
-from tapetum.errors import TapetumWarning, UsageError
+from tapetum.errors import TapetumWarning, UsageError, require
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.moments import Moments
@@ -377,7 +377,10 @@ def make_engine(
             return OnnxEngine(entry.verified_onnx(), device)
         if engine == "onnx":
             raise UsageError(f"the onnx engine runs bundled models and .onnx files: first `tapetum export {name} OUT`")
-        network = _load_network(name, weights)
+        require("torch", "torch", f"the model {name}")
+        from tapetum.weights.loading import load_named
+
+        network = load_named(name, weights)
     else:
         network = model
         if engine == "onnx" or weights is not None:
@@ -399,23 +402,6 @@ def _classical(
     from tapetum.methods.classical import METHODS
 
     return NumpyEngine(METHODS[name], device)
-
-
-def _load_network(name: str, weights: str | Path | None) -> nn.Module:
-    from tapetum.errors import require
-    from tapetum.weights.registry import NAMED_WEIGHTS
-
-    require("torch", "torch", f"the model {name}")
-    from tapetum.weights.loading import load_model
-
-    entry = NAMED_WEIGHTS.get(name)
-    if weights is None and entry is None:
-        raise UsageError(
-            f"{name} is a method without bundled weights: give a file of weights "
-            "(--weights FILE, or weights= in Python)"
-        )
-    path = weights if weights is not None else entry.verified_path() if entry else ""
-    return load_model(path, method=entry.method if entry else name)
 
 
 def _working_memory(grid: Grid, properties: Properties, noise_bytes: int) -> int:

@@ -18,7 +18,6 @@ from tapetum.errors import InputError, UsageError, require
 from tapetum.imaging.tiles import Grid, cut, pieces, plan
 from tapetum.methods.contract import choose
 from tapetum.methods.registry import RAW_METHODS, is_raw
-from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -207,14 +206,8 @@ def find_gain(raw: RawPicture, camera: str | Path | None = None, iso: float | No
 
 
 def _load(model: str, weights: str | Path | None) -> nn.Module:
-    from tapetum.weights.loading import load_model
+    from tapetum.weights.loading import load_named
 
-    entry = NAMED_WEIGHTS.get(bundled_name(model)) if weights is None else None
-    method = entry.method if entry else model
-    if not is_raw(method):
+    if not is_raw(model):
         raise UsageError(f"{model!r} is no RAW method: choose from {', '.join(RAW_METHODS)}")
-    if entry is not None:
-        return load_model(entry.verified_path(), method=method)
-    if weights is None:
-        raise UsageError(f"{model} is a method without bundled weights: give a file of weights (--weights FILE)")
-    return load_model(weights, method=model)
+    return load_named(model, weights)

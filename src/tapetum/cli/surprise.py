@@ -60,16 +60,12 @@ def mapped(low: np.ndarray, image: np.ndarray, weights: Path | None, device: str
 
     from tapetum.engines.torch import TorchEngine, find_device
     from tapetum.imaging.tiles import cut
-    from tapetum.methods.registry import create_model
     from tapetum.methods.uptflow.examination import as_picture
     from tapetum.methods.uptflow.examination import surprise as unlikely
-    from tapetum.weights.registry import bundled_name
+    from tapetum.weights.loading import load_named
 
-    name = bundled_name(METHOD) if weights is None else METHOD
-    if weights is None and name == METHOD:
-        raise UsageError(f"{METHOD} is a method without bundled weights: give a file of weights (--weights FILE)")
     place = find_device(device)
-    network: Any = create_model(name, weights=weights).to(place)
+    network: Any = load_named(METHOD, weights).to(place)
     height, width = low.shape[:2]
     multiple = network.properties.size_multiple
     rows, columns = (-(-side // multiple) * multiple for side in (height, width))

@@ -25,7 +25,7 @@ from tapetum.errors import UsageError, WeightsError
 from tapetum.imaging.replacing import write_whole
 from tapetum.methods.contract import Method
 from tapetum.methods.registry import HOMES, get_method, make_config
-from tapetum.weights.registry import sha256_of
+from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,27 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
     network = found.network(chosen)
     load_strictly(network, state, complaint)
     return network.eval()
+
+
+def load_named(name: str, weights: str | Path | None = None) -> nn.Module:
+    """The network that people mean by a name and perhaps a file.
+
+    Args:
+        name: bundled weights, or a method, which without a file stands for its first bundled weights.
+        weights: a file of weights for the method of that name.
+
+    Raises:
+        UsageError: no file, and a method without bundled weights; WeightsError: see :func:`load_model`.
+    """
+    entry = NAMED_WEIGHTS.get(bundled_name(name) if weights is None else name)
+    if weights is not None:
+        return load_model(weights, method=entry.method if entry else name)
+    if entry is None:
+        raise UsageError(
+            f"{name} is a method without bundled weights: give a file of weights "
+            "(--weights FILE, or weights= in Python)"
+        )
+    return load_model(entry.verified_path(), method=entry.method)
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
