@@ -557,36 +557,22 @@ def test_content_and_cross_content_by_hand() -> None:
     assert losses["cross"].item() == pytest.approx(float(cross))
 
 
+@pytest.mark.parametrize(("term", "dims"), [("exchange", ()), ("flat", (2, 3))])
 @torch.no_grad()
-def test_exchanged_illuminations_by_hand() -> None:
-    """A picture's reflectance under the other's light, decoded with its own skips, is the other picture."""
+def test_exchanged_illuminations_by_hand(term: str, dims: tuple[int, ...]) -> None:
+    """A picture's reflectance under the other's light, or its mean, decoded with its own skips, is the other."""
     network = seeded().decom.double()
     images = [picture(2).double(), (picture(2, seed=2) * 2).double()]
-    losses = Stage1Objective(exchange=0.7)(network, {"low": images[0], "target": images[1]})
+    losses = Stage1Objective(**{term: 0.7})(network, {"low": images[0], "target": images[1]})
     encoded = [network.encode(image) for image in images]
     parts = [network.decompose(latent) for latent, _ in encoded]
-    expected = sum(
-        ((images[1 - i] - network.decode(parts[i][0] * parts[1 - i][1], encoded[i][1])) ** 2).mean() for i in (0, 1)
-    )
-    assert losses["exchange"].item() == pytest.approx(float(expected))
-    plain = Stage1Objective()(network, {"low": images[0], "target": images[1]})
-    assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.7 * float(expected))
-    assert "exchange" not in plain
-
-
-@torch.no_grad()
-def test_the_mean_of_the_others_light_by_hand() -> None:
-    network = seeded().decom.double()
-    images = [picture(2).double(), (picture(2, seed=2) * 2).double()]
-    losses = Stage1Objective(flat=0.7)(network, {"low": images[0], "target": images[1]})
-    encoded = [network.encode(image) for image in images]
-    parts = [network.decompose(latent) for latent, _ in encoded]
-    lit = [parts[i][0] * parts[1 - i][1].mean(dim=(2, 3), keepdim=True) for i in (0, 1)]
+    lights = [light.mean(dim=dims, keepdim=True) if dims else light for _, light in parts]
+    lit = [parts[i][0] * lights[1 - i] for i in (0, 1)]
     expected = sum(((images[1 - i] - network.decode(lit[i], encoded[i][1])) ** 2).mean() for i in (0, 1))
-    assert losses["flat"].item() == pytest.approx(float(expected))
+    assert losses[term].item() == pytest.approx(float(expected))
     plain = Stage1Objective()(network, {"low": images[0], "target": images[1]})
     assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.7 * float(expected))
-    assert "flat" not in plain
+    assert term not in plain
 
 
 @torch.no_grad()

@@ -101,15 +101,15 @@ def show(rows: list[dict[str, Any]]) -> None:
     table.columns[5].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
-        missing = "none needed" if row["method"] == "classical" else unbundled(row["name"])
+        missing = "none needed" if row["method"] == "classical" else bundled_with(row["name"])
         weights = row["weights"] or missing
         options = ", ".join(option["name"] for option in row["options"] or ()) or "-"
         table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", options, weights)
     print_table(table)
 
 
-def unbundled(method: str) -> str:
-    """Where a method's weights are."""
+def bundled_with(method: str) -> str:
+    """The name of a method's bundled weights, or where else they come from."""
     from tapetum.weights.registry import bundled_name
 
     name = bundled_name(method)

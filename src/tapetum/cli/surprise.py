@@ -75,6 +75,9 @@ def mapped(low: np.ndarray, image: np.ndarray, weights: Path | None, device: str
             f"{width}x{height} pixels need {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} are free: give a part"
         )
     padded = (torch.from_numpy(cut(each, 0, 0, rows, columns)).to(place) for each in (low, image))
-    bits = unlikely(network, *(each.permute(2, 0, 1)[None] / 255 for each in padded))[..., :height, :width]
+    dark, normal = (each.permute(2, 0, 1)[None] / 255 for each in padded)
+    with torch.no_grad():
+        conditions = network.conditions(dark)
+    bits = unlikely(network, conditions, normal)[..., :height, :width]
     shown = as_picture(bits)[0, :1].permute(1, 2, 0).cpu().numpy()
     return bits.mean().item(), np.rint(shown * 255).astype(np.uint8)

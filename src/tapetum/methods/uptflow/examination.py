@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,26 +17,26 @@ _LEVELS = 32
 
 
 @torch.no_grad()
-def surprise(network: UPTFlow, low: Tensor, image: Tensor) -> Tensor:
-    """How unlikely each part of ``image`` is as the normal picture of ``low``: bits per dimension, by place.
+def surprise(network: UPTFlow, conditions: Sequence[Tensor], image: Tensor) -> Tensor:
+    """How unlikely each part of a picture is as the normal one of a dark one: bits per dimension, by place.
 
     Args:
-        low, image: ``(B, 3, H, W)`` in [0, 1], sides multiples of 8.
+        conditions: those of the dark picture (:meth:`UPTFlow.conditions`).
+        image: ``(B, 3, H, W)`` in [0, 1], sides multiples of 8.
 
     Returns:
         ``(B, 1, H, W)``: its mean is the picture's bits per dimension, at 32 levels and without noise. What a layer or
         the latent says of a position is spread evenly over the pixels that this stands for.
     """
     log_det = LogDeterminant()
-    latent = network.encode(image, network.conditions(low), log_det)
+    latent = network.encode(image, conditions, log_det)
     log_density = spread(gaussian_log_density(latent).sum(dim=1), STRIDE) + log_det.density(image.shape[2:])
     return (math.log2(_LEVELS) - log_density / (3 * math.log(2)))[:, None]
 
 
 @torch.no_grad()
-def round_trip_error(network: UPTFlow, low: Tensor, image: Tensor) -> float:
+def round_trip_error(network: UPTFlow, conditions: Sequence[Tensor], image: Tensor) -> float:
     """Largest difference between a picture and the decoded latent that it is encoded into; arguments as above."""
-    conditions = network.conditions(low)
     return (network.decode(network.encode(image, conditions), conditions) - image).abs().max().item()
 
 
@@ -49,8 +50,9 @@ def examine(network: UPTFlow, low: Tensor, target: Tensor | None) -> Examination
     sample = network(low, temperature=SHOWN_TEMPERATURE).clamp(0, 1)
     if target is None:
         return Examination(None, {}, [sample])
-    bits = surprise(network, low, target)
-    measures = {"bits_per_dimension": bits.mean().item(), "round_trip": round_trip_error(network, low, target)}
+    conditions = network.conditions(low)
+    bits = surprise(network, conditions, target)
+    measures = {"bits_per_dimension": bits.mean().item(), "round_trip": round_trip_error(network, conditions, target)}
     return Examination(None, measures, [sample, as_picture(bits)])
 
 
