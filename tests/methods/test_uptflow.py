@@ -527,6 +527,9 @@ def test_the_pixel_term_decodes() -> None:
     losses = FlowObjective(pixel=2.0)(network, {"low": dark(), "target": dark() * 2})
     assert losses["loss"].item() == pytest.approx((losses["nll"] + 2 * losses["pixel"]).item(), rel=1e-5)
     losses["loss"].backward()
+    free = FlowObjective(pixel=2.0, brightness_free=1.0)
+    brighter = [free(network, {"low": dark(), "target": dark() * factor})["pixel"].item() for factor in (1, 2)]
+    assert brighter[1] == pytest.approx(2 * brighter[0], rel=1e-3)
 
 
 def test_examination() -> None:

@@ -6,11 +6,13 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from tapetum import losses
 from tapetum.errors import TapetumError, UsageError
 from tapetum.methods.contract import Examination
 from tapetum.methods.uptflow.examination import examine
@@ -98,6 +100,7 @@ class FlowObjective(nn.Module):
 
     Args:
         pixel: weight of the mean absolute error of the picture decoded at temperature 0 (0 as published).
+        brightness_free, gradient: ours, for short trainings: that error's, of :func:`tapetum.losses.partly_free`.
         log_scale_limit: largest magnitude of an ActNorm's log-scale, and of what multiplies a coupling's prediction:
             they are cut to it before each step, so that no channel's gain explodes (a constant channel of the first
             batch would begin with 1e6). None: no guard, as published.
@@ -111,9 +114,18 @@ class FlowObjective(nn.Module):
         UsageError: a value out of range.
     """
 
-    def __init__(self, pixel: float = 0.0, log_scale_limit: float | None = 8.0, tolerance: float = 2.0) -> None:
+    def __init__(
+        self,
+        pixel: float = 0.0,
+        brightness_free: float = 0.0,
+        gradient: float = 0.0,
+        log_scale_limit: float | None = 8.0,
+        tolerance: float = 2.0,
+    ) -> None:
         super().__init__()
         self.pixel = _number("pixel", pixel, least=0.0)
+        free, gradient = _number("brightness_free", brightness_free, 0.0), _number("gradient", gradient, 0.0)
+        self._error = partial(losses.partly_free, losses.l1, free=free, gradient=gradient)
         self.limit = None if log_scale_limit is None else _number("log_scale_limit", log_scale_limit, least=1.0)
         self.watch = Watch(_number("tolerance", tolerance, least=0.1))
 
@@ -156,7 +168,7 @@ class FlowObjective(nn.Module):
         if not self.pixel:
             return {"loss": nll, "bits_per_dimension": bits}
         latent = torch.zeros_like(noisy).flatten(1).unflatten(1, (-1, noisy.shape[2] // 8, noisy.shape[3] // 8))
-        pixel = (flow.decode(latent, conditions).clamp(0, 1) - target).abs().mean()
+        pixel = self._error(flow.decode(latent, conditions).clamp(0, 1), target)
         loss = nll + self.pixel * pixel
         return {"loss": loss, "bits_per_dimension": bits, "nll": nll.detach(), "pixel": pixel.detach()}
 
