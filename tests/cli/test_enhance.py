@@ -58,6 +58,20 @@ def test_patterns_that_the_shell_left_alone(tmp_path, tapetum, doubler, save):
     assert (result.code, len(result.errors)) == (1, 1)
 
 
+def test_a_second_run_by_the_shells_pattern_or_ours(tmp_path, tapetum, doubler, save):
+    save("in/a.png"), save("in/b.png")
+    for _ in range(2):
+        pictures = sorted((tmp_path / "in").glob("*.png"))  # as a shell expands *.png
+        assert tapetum("enhance", *pictures, "--model", doubler).code == 0
+    assert files(tmp_path / "in") == ["a-enhanced.png", "a.png", "b-enhanced.png", "b.png"]
+    for _ in range(2):
+        pattern = tmp_path / "in" / "**" / "?.png"
+        assert tapetum("enhance", pattern, "-o", tmp_path / "in" / "out", "--model", doubler).code == 0
+    assert files(tmp_path / "in" / "out") == ["a.png", "b.png"]
+    result = tapetum("enhance", tmp_path / "in" / "?.png", "-o", tmp_path / "in", "--model", doubler)
+    assert (result.code, "the output" in result.err) == (2, True)
+
+
 def test_a_second_run_takes_no_result_for_an_input(tmp_path, tapetum, doubler, save):
     save("in/a.png"), save("in/b.png")
     for _ in range(2):

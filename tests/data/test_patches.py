@@ -203,7 +203,7 @@ def test_a_sample_has_the_patch_of_its_index(pictures):
 
 
 def test_one_file_read_in_two_ways(pictures):
-    store = PictureStore()
+    store = PictureStore(10**6)
     readers = load_rgb, ResizedReader(load_rgb, square(16)), ResizedReader(load_rgb, longest(20))
     plain, fixed, limited = (store.get(pictures[0].low, read) for read in readers)
     assert (plain.dtype, fixed.dtype) == (np.uint8, np.float32)

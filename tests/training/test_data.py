@@ -225,6 +225,16 @@ def test_pictures_that_cannot_be_trained_with(paired, side, shape, says):
         train(load_recipe(paired))
     if "window" not in says:  # resized to one size they are a pair
         make_sources(load_recipe(paired, ["data.sources.0.resize={square: 24}"]))
+        with pytest.raises(UsageError, match=says):
+            make_sources(load_recipe(paired, ["data.sources.0.resize={longest: 47}"]))
+
+
+def test_pictures_that_cannot_be_validated_with(paired):
+    held = ["data.sources.0.hold_out=0.4"]
+    kept = make_sources(load_recipe(paired, held))[1][0].pairs[0]
+    write_picture(Picture(np.zeros((40, 47, 3), np.uint8)), kept.low)
+    with pytest.raises(UsageError, match=r"^recipe r, source a: .*47x40, but its target .* is 48x40$"):
+        make_sources(load_recipe(paired, held))
 
 
 def test_every_patch_must_fit_the_network(paired):

@@ -126,6 +126,18 @@ def test_killed_and_resumed(recipe_file, tmp_path):
         torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal(recipe_file, tmp_path, sent):
+    command = [sys.executable, "-m", "tapetum", "train", str(recipe_file), "run.steps=100000", "run.save_every=10"]
+    process = subprocess.Popen([*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "small" / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(sent)
+    assert process.communicate(timeout=60)[1].splitlines()[-1] == "stopped"
+    assert process.returncode == 130
+
+
 def test_training_can_begin_with_weights(recipe_file, tmp_path):
     first = train(load_recipe(recipe_file, ["run.steps=2"]))
     changes = ["name=second", "run.steps=1", "optimiser.rate=1e-12", f"weights={first}"]

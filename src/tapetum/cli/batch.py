@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -102,6 +103,9 @@ def plan(
             sources.setdefault(os.path.abspath(source), (source, below))
     single = len(inputs) == 1 and len(sources) == 1 and is_file(Path(inputs[0]))
     jobs = [place(source, below, out, naming, single) for source, below in sources.values()]
+    if out is None:  # what a shell makes of *.jpg names the results of an earlier run, too
+        made = {os.path.abspath(path): job for job in jobs for path in job.written}
+        jobs = [job for job in jobs if made.get(os.path.abspath(job.source), job) is job]
     check(jobs)
     return jobs, failures
 
@@ -179,8 +183,10 @@ def find(text: str, recursive: bool, naming: Naming, out: str | None, mosaics: b
         found = walk(path, recursive, naming, out, mosaics)
         yield from checked(found, f"no {kind} in the folder {printable(path)}{hint}")
     elif glob.has_magic(text):
-        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
-        pictures = ((match, Path()) for match in matches if match.is_file() and not is_own(match, naming, out))
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True)) if Path(match).is_file()]
+        results = None if out is None else os.path.realpath(out)
+        own = (is_own(match, naming, out) or lies_in(results, match, text) for match in matches)
+        pictures = ((match, Path()) for match, written in zip(matches, own, strict=True) if not written)
         yield from checked(pictures, f"nothing matches {printable(text)}")
     else:
         raise InputError(f"no such file or folder: {printable(text)}")
@@ -230,6 +236,15 @@ def reads_raw() -> bool:
 def is_own(path: Path, naming: Naming, out: str | None) -> bool:
     """Written by an earlier run beside its source: in a walk that is no input."""
     return out is None and naming.is_own(path.stem)
+
+
+def lies_in(results: str | None, match: Path, pattern: str) -> bool:
+    """Whether the folder of results is one of those that the pattern found a picture in, and not that it begins in."""
+    if results is None:
+        return False
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+    begin = Path(*fixed)
+    return any(os.path.realpath(folder) == results for folder in match.parents if folder not in (begin, *begin.parents))
 
 
 def is_file(path: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tapetum.errors import InputError
 from tapetum.imaging.header import picture_size
+from tapetum.imaging.replacing import write_whole
 
 # Annotation tools count from 0 or from 1, and texts are rounded: so far a box may stick out, and is cut
 TOLERANCE = 1.0
@@ -96,7 +97,7 @@ def write_yolo_annotation(picture: LabelledPicture, file: Path) -> None:
         lines.append(
             f"{box.category} {x:.8f} {y:.8f} {box.width / picture.width:.8f} {box.height / picture.height:.8f}\n"
         )
-    file.write_text("".join(lines), encoding="utf-8")
+    write_whole("".join(lines), file)
 
 
 def _bbgt_box(fields: list[str], classes: Sequence[str]) -> Box:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tapetum.data.arrays import load_array
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import load_rgb
+from tapetum.data.resize import Sized
 from tapetum.errors import InputError
 from tapetum.imaging.header import picture_size
 
@@ -115,11 +116,11 @@ WINDOW = 8
 """Sides of training pictures are at least this: less is nothing to learn from, whatever the patch is filled up with."""
 
 
-def check_pairs(pairs: Sequence[Pair], resized: bool = False) -> None:
+def check_pairs(pairs: Sequence[Pair], sized: Sized | None = None) -> None:
     """Looks at the headers of pictures (not of arrays).
 
     Args:
-        resized: to one size as they are read.
+        sized: how they are resized as they are read, if they are.
 
     Raises:
         InputError: a picture smaller than a window, or two of one pair that differ in size.
@@ -129,7 +130,7 @@ def check_pairs(pairs: Sequence[Pair], resized: bool = False) -> None:
         for path, (width, height) in sizes.items():
             if min(width, height) < WINDOW:
                 raise InputError(f"{path}: {width}x{height}, smaller than a window of {WINDOW}x{WINDOW}: take it out")
-        if len(set(sizes.values())) > 1 and not resized:
+        if len({sized(height, width) if sized else (height, width) for width, height in sizes.values()}) > 1:
             (low, (width, height)), (target, (other_width, other_height)) = sizes.items()
             raise InputError(f"{low}: {width}x{height}, but its target {target} is {other_width}x{other_height}")
 

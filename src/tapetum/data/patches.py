@@ -76,6 +76,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         thumbnail: T; 0: none.
         geometry: flip and turn.
         colours: how often the three channels are exchanged (a probability): more colours than the pictures have.
+        memory: bytes of decoded pictures that are kept, in each process that reads.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         thumbnail: int = 0,
         geometry: bool = True,
         colours: float = 0.0,
+        memory: int = 10**9,
     ) -> None:
         self.sources = list(sources)
         self.patch = patch
@@ -99,7 +101,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.colours = colours
         weights = np.array([s.weight for s in self.sources], float)
         self._shares = weights / weights.sum()
-        self._store = PictureStore()
+        self._store = PictureStore(memory)
 
     def __len__(self) -> int:
         return self.length

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tapetum.data.resize import Sized, resized
 from tapetum.errors import InputError
 from tapetum.imaging import is_picture, read_picture
-from tapetum.machine import free_memory
 
 Reader = Callable[[Path], NDArray[Any]]
 
@@ -22,12 +21,12 @@ class PictureStore:
     """Decoded pictures by path, each read once at its first use, as long as there is room.
 
     Args:
-        limit: bytes to keep; pictures beyond it are read each time (default: half of the memory that is free now).
+        limit: bytes to keep; pictures beyond it are read each time.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int) -> None:
         self._pictures: dict[tuple[Path, Reader], NDArray[Any]] = {}
-        self._left = free_memory() // 2 if limit is None else limit
+        self._left = limit
 
     def get(self, path: Path, read: Reader) -> NDArray[Any]:
         """``(H, W, 3)`` RGB as ``read`` gives it: uint8, or float32 in [0, 1]."""

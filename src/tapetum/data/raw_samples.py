@@ -112,16 +112,19 @@ class RawDataset(Dataset[dict[str, Tensor]]):
         patch: P in packed pixels; None: whole pictures.
         seed: of everything that is drawn.
         length: number of samples.
+        memory: bytes of decoded pictures that are kept, in each process that reads.
     """
 
-    def __init__(self, sources: Sequence[RawSource], patch: int | None, seed: int, length: int) -> None:
+    def __init__(
+        self, sources: Sequence[RawSource], patch: int | None, seed: int, length: int, memory: int = 10**9
+    ) -> None:
         self.sources = list(sources)
         self.patch = patch
         self.seed = seed
         self.length = length
         weights = np.array([source.weight for source in self.sources], float)
         self._shares = weights / weights.sum()
-        self._store = PictureStore()
+        self._store = PictureStore(memory)
 
     def __len__(self) -> int:
         return self.length

@@ -21,6 +21,7 @@ from tapetum.data.pictures import PictureStore, Reader, ResizedReader, load_rgb
 from tapetum.data.raw_samples import VALIDATION_SIDE, RawDataset, RawSource, centred, draw_sample
 from tapetum.data.raw_sets import RawPair
 from tapetum.errors import InputError, UsageError
+from tapetum.machine import free_memory
 from tapetum.training.raw_data import make_raw_sources
 from tapetum.training.recipe import (
     CsvList,
@@ -104,6 +105,10 @@ def make_sources(recipe: Recipe) -> tuple[Sources, list[Held]]:
             chosen = lists.evenly(validation, section.validate_at_most)
             # an unpaired low that has a target is validated with it
             kind = "pairs" if section.kind == "unpaired" else common.kind
+            try:
+                _check(chosen, section, kind)
+            except InputError as error:
+                raise UsageError(f"{where}: {error}") from None
             held.append(Held(section.name, replace(common, pairs=chosen, kind=kind), chosen))
     if not training:
         raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")
@@ -138,8 +143,13 @@ def _training_pairs(
         check_sizes([path for view in exposures.views for path in view], patch)
         check_aligned(exposures.views)
         return exposures
-    check_pairs(pairs if section.kind == "pairs" else [replace(p, low=p.target) for p in pairs], bool(section.resize))
+    _check(pairs, section, section.kind)
     return pairs
+
+
+def _check(pairs: Sequence[lists.Pair], section: SourceSection, kind: str) -> None:
+    used = pairs if kind == "pairs" else [replace(pair, low=pair.target) for pair in pairs]
+    check_pairs(used, section.resize.sized if section.resize else None)
 
 
 def tenth_brightest(picture: NDArray[Any]) -> float:
@@ -206,13 +216,15 @@ def training_loader(
     data = recipe.data
     length = recipe.run.steps * data.batch * ranks
     dataset: Dataset[dict[str, Tensor]]
+    readers = ranks * max(1, data.workers)  # processes that keep decoded pictures; at most: nodes share no memory
+    common: dict[str, Any] = {"seed": recipe.run.seed, "length": length, "memory": free_memory() // 2 // readers}
     raw = [source for source in sources if isinstance(source, RawSource)]
     if raw:
-        dataset = RawDataset(raw, data.patch, recipe.run.seed, length)
+        dataset = RawDataset(raw, data.patch, **common)
     else:
         srgb = [source for source in sources if isinstance(source, Source)]
-        dataset = PatchDataset(srgb, data.patch, recipe.run.seed, length, data.crop, thumbnail, colours=data.colours)
-    common: dict[str, Any] = {
+        dataset = PatchDataset(srgb, data.patch, crop=data.crop, thumbnail=thumbnail, colours=data.colours, **common)
+    loading: dict[str, Any] = {
         "num_workers": data.workers,
         "pin_memory": torch.cuda.is_available(),
         "persistent_workers": False,
@@ -220,9 +232,9 @@ def training_loader(
     if data.progressive and data.patch is not None:
         phases = [Phase(0, data.patch, data.batch), *(Phase(p.after, p.patch, p.batch) for p in data.progressive)]
         batches = ProgressiveSampler(phases, recipe.run.steps, position, rank, ranks)
-        return DataLoader(dataset, batch_sampler=batches, **common)
+        return DataLoader(dataset, batch_sampler=batches, **loading)
     sampler = IndexSampler(length, lambda: position() * data.batch * ranks, rank, ranks)
-    return DataLoader(dataset, batch_size=data.batch, sampler=sampler, **common)
+    return DataLoader(dataset, batch_size=data.batch, sampler=sampler, **loading)
 
 
 class ValidationPictures(Dataset[dict[str, object]]):
@@ -233,7 +245,7 @@ class ValidationPictures(Dataset[dict[str, object]]):
 
     def __init__(self, held: list[Held]) -> None:
         self._items = [(h, pair) for h in held for pair in h.pairs]
-        self._store = PictureStore()
+        self._store = PictureStore(free_memory() // 8)
 
     def __len__(self) -> int:
         return len(self._items)

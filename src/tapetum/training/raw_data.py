@@ -54,7 +54,12 @@ def make_raw_sources(recipe: Recipe) -> tuple[list[RawSource], list[tuple[str, R
             training.append(source)
         if validation and section.validate_at_most:
             chosen = lists.evenly(validation, section.validate_at_most)
-            held.append((section.name, replace(source, pictures=chosen)))
+            kept = replace(source, pictures=chosen)
+            try:
+                kept.check(None)
+            except InputError as error:
+                raise UsageError(f"{where}: {error}") from None
+            held.append((section.name, kept))
     if not training:
         raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")
     return training, held

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +17,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import tapetum
+from tapetum.checkout import commit
 from tapetum.data.places import TRAINED_ON, digests
 from tapetum.errors import UsageError, WeightsError
+from tapetum.imaging.replacing import write_whole
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method
 from tapetum.training.data import Held, make_sources, pictures_of, training_loader, validation_loader
@@ -73,7 +73,7 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         for file in (path, folder / BEST_WEIGHTS, folder / GOOD_WEIGHTS, last, folder / "checkpoints" / f"{BEST}.ckpt"):
             file.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    write_whole(recipe.model_dump_json(indent=1), folder / "recipe.json")
     # a logger begins its folder anew: every start and resume gets one of its own
     part = f"part-{len(list((folder / 'logs').glob('part-*')))}"
     trainer = pl.Trainer(
@@ -92,8 +92,11 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
         callbacks=callbacks(recipe, folder, data),
     )
-    trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
-    if trainer.global_step < recipe.run.steps:  # stopped by a signal that Lightning took; the checkpoint is written
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
+    except SystemExit:  # so Lightning ends at SIGINT and SIGTERM
+        raise KeyboardInterrupt from None
+    if trainer.global_step < recipe.run.steps:  # or, by its version, so
         raise KeyboardInterrupt
     if trainer.is_global_zero:
         # after fitting, the network holds the average where there is one
@@ -329,17 +332,6 @@ def provenance(recipe: Recipe, trainer: pl.Trainer, begun_with: dict[str, Any] |
         "commit": commit(),
         "validation": {k: round(float(v), 4) for k, v in trainer.callback_metrics.items() if k.startswith("val/")},
     }
-
-
-def commit() -> str | None:
-    """Commit of the checkout that the package runs from, where it runs from one."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", os.path.dirname(__file__), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def quieten() -> None:

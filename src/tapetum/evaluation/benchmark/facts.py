@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import subprocess
 from pathlib import Path
 
 import tapetum
@@ -37,23 +36,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str | None:
-    """The commit of the checkout that this package runs from, with "+" where something was changed since; None where
-    it is no checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = _git(here, "rev-parse", "--short=12", "HEAD")
-        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # not some other project that we lie in
-        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()
 
 
 def now() -> str:

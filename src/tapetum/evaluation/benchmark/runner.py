@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tapetum.checkout import commit
 from tapetum.data.pairs import Pair
 from tapetum.errors import InputError, UsageError
 from tapetum.evaluation.benchmark import facts
@@ -116,7 +117,7 @@ def facts_of(
     return {
         "title": plan.title,
         "date": facts.now(),
-        "commit": facts.commit(),
+        "commit": commit(),
         "versions": facts.versions(),
         "machine": facts.machine(),
         "jobs": jobs,
