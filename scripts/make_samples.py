@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 
-from tapetum.data.synthesis import Darkening, Noise, add_noise, darken, to_linear, to_srgb_bytes
+from tapetum.data.synthesis import Darkening, Noise, add_noise, darken, to_srgb_bytes
 from tapetum.imaging import Picture, write_picture
+from tapetum.imaging.colour import srgb_to_linear
 
 SAMPLES = Path(__file__).resolve().parent.parent / "src" / "tapetum" / "assets" / "samples"
 # name: (photograph of scikit-image, exposure and light, noise)
@@ -32,7 +33,7 @@ def make_samples(folder: Path) -> None:
     (folder / "rocket.jpg").write_bytes((carried / "rocket.jpg").read_bytes())
     write_picture(Picture(skimage.data.astronaut()), folder / "astronaut.jpg", quality=90)
     for seed, (name, (photograph, darkening, noise)) in enumerate(DARK.items()):
-        light = to_linear(getattr(skimage.data, photograph)().astype(np.float32) / 255)
+        light = srgb_to_linear(getattr(skimage.data, photograph)().astype(np.float32) / 255)
         dark = add_noise(darken(light, darkening), noise, np.random.default_rng(seed))
         write_picture(Picture(to_srgb_bytes(dark)), folder / f"{name}.jpg", quality=92)
 

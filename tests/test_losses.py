@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tapetum import losses
+from tapetum.errors import UsageError
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,6 +32,14 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 def test_gradients(loss) -> None:
     pred, target = pair()
     assert torch.autograd.gradcheck(lambda p: loss(p, target), (pred,))
+
+
+@pytest.mark.parametrize("value", ["1e-3", True, -0.1, math.nan, math.inf, None])
+def test_options_of_a_recipe_that_are_no_numbers(value: object) -> None:
+    with pytest.raises(UsageError, match=r"objective\.gradient must be a number from 0 up, got"):
+        losses.freed(losses.l1, 0.5, value)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"objective\.brightness_free must be a number from 0 to 1, got 1\.5"):
+        losses.freed(losses.l1, 1.5, 0.0)
 
 
 def test_against_pytorch() -> None:

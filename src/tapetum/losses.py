@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tapetum.errors import UsageError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 Reduction = Literal["mean", "sum", "none"]
 
 
@@ -53,9 +57,21 @@ def at_brightness(pred: Tensor, target: Tensor) -> Tensor:
     return pred * (target.mean((1, 2, 3), keepdim=True) / mean).clamp(0.25, 4.0)
 
 
-def partly_free(
-    loss: Callable[[Tensor, Tensor], Tensor], pred: Tensor, target: Tensor, free: float, gradient: float
-) -> Tensor:
+def number(name: str, value: object, least: float = 0.0, most: float = math.inf) -> float:
+    """An objective's option, as a recipe gives it. Raises UsageError: no finite number from ``least`` to ``most``."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most or value == math.inf:
+        wanted = f"from {least:g} up" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UsageError(f"objective.{name} must be a number {wanted}, got {value!r}")
+    return float(value)
+
+
+def freed(loss: Loss, brightness_free: float, gradient: float) -> Loss:
+    """:func:`partly_free` with a recipe's options of these names. Raises UsageError, as :func:`number`."""
+    free = number("brightness_free", brightness_free, most=1.0)
+    return partial(partly_free, loss, free=free, gradient=number("gradient", gradient))
+
+
+def partly_free(loss: Loss, pred: Tensor, target: Tensor, free: float, gradient: float) -> Tensor:
     """``loss``, the share ``free`` of it at the target's brightness, and ``gradient`` times the
     :func:`total_variation` of the difference there: how bright a photographer wanted a picture is partly chance, and a
     short training would spend most of itself on it. With 0 and 0 it is ``loss``.

@@ -67,6 +67,8 @@ class RawEnhancer:
         from tapetum.engines.torch import TorchEngine
         from tapetum.methods.exposurediffusion.network import Backbone, OneCall
 
+        if not isinstance(model, str) and weights is not None:
+            raise UsageError("a network that is given as a module has its weights")
         network = _load(model, weights) if isinstance(model, str) else model
         if not isinstance(network, Backbone):
             raise UsageError(f"{type(network).__name__} is no network of a RAW method")

@@ -86,6 +86,8 @@ def run(arguments: list[str]) -> int:
         return DONE
     except Exception as error:
         return report(error)
+    if code == STOPPED:  # Typer's own answer to Ctrl-C, by its version
+        say("stopped")
     return code if isinstance(code, int) else DONE
 
 

@@ -31,7 +31,7 @@ _SHARED_CODE = (
     *(f"data/{name}.py" for name in ("arrays", "layouts", "pictures", "resize")),
     "engines",
     "enhancer.py",
-    "evaluation/protocols.py",
+    *(f"evaluation/{name}.py" for name in ("protocols", "run")),
     *(
         f"imaging/{name}.py"
         for name in ("arrays", "colour", "moments", "profiles", "reading", "resize", "tiles", "vips")
@@ -39,6 +39,7 @@ _SHARED_CODE = (
     "methods/*.py",
     "methods/blocks",
     "ops",
+    "weights/loading.py",
 )
 _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "numpy": "numpy"}
 

@@ -124,16 +124,17 @@ def create_model(name: str, config: Any = None, weights: str | Path | None = Non
         name: a method ("retinexformer"), or a bundled model ("default"), which brings its own config and weights.
         config: None for the default (or, with ``weights``, what the file says), a published configuration's name,
             a dict of fields, or an instance of the method's config.
-        weights: None for fresh weights, or a file (safetensors, or a published ``.pth``), loaded strictly.
+        weights: None for fresh weights, or a file (safetensors, or a published ``.pth``), loaded strictly; with a
+            bundled model's name one for its method.
 
     Raises:
         UsageError: unknown name or configuration; WeightsError: the file does not fit.
     """
     from tapetum.weights.registry import NAMED_WEIGHTS
 
-    if name in NAMED_WEIGHTS and weights is None:
+    if name in NAMED_WEIGHTS:
         entry = NAMED_WEIGHTS[name]
-        name, weights = entry.method, entry.path
+        name, weights = entry.method, entry.verified_path() if weights is None else weights
     elif name in CLASSICAL_METHODS:
         raise UsageError(f"{name} is no network: use it through Enhancer({name!r})")
     elif name not in HOMES:

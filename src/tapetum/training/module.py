@@ -110,7 +110,8 @@ class TrainingModule(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clips the total norm, and leaves out a step whose gradient is not finite: it would be the network's end."""
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val or float("inf"))
+        learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(learned, gradient_clip_val or float("inf"))
         if torch.isfinite(norm):
             self._bad_steps = 0
             return

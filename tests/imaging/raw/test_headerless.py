@@ -70,6 +70,7 @@ def test_a_geometry_says_nothing_about_files_with_a_header(tmp_path: Path, taken
         read_raw(tmp_path / "a.png", options=options)
     pytest.importorskip("rawpy")
     write_mosaic(taken(), tmp_path / "a.dng")
+    (tmp_path / "a.dng.json").write_text('{"creationTime": "of another program"}')
     np.testing.assert_array_equal(read_raw(tmp_path / "a.dng", options=options).mosaic, taken().mosaic)
 
 
@@ -103,6 +104,8 @@ def test_without_a_geometry(size: int, tmp_path: Path) -> None:
         ({"big_endian": 1}, "big_endian must be true or false"),
         ({"orientation": 7}, "orientation must be 1, 3, 6 or 8"),
         ({"iso": "fast"}, "iso must be a number"),
+        ({"iso": -5}, "iso must be above 0 and at most 1e"),
+        ({"exposure_time": 1e10}, "exposure_time must be above 0 and at most 100000"),
         ({"gamma": 2.2}, "unknown field 'gamma': choose from width, height"),
     ],
 )

@@ -73,6 +73,9 @@ class Geometry:
             raise InputError(f"bits must be 1 to 16, got {self.bits}")
         if self.offset < 0:
             raise InputError(f"offset must be 0 or more, got {self.offset}")
+        for name, value, most in (("iso", self.iso, 1e7), ("exposure_time", self.exposure_time, 1e5)):
+            if value is not None and not 0 < value <= most:
+                raise InputError(f"{name} must be above 0 and at most {most:g}, got {value:g}")
 
 
 def read_headerless(path: str | os.PathLike[str], geometry: Geometry, *, max_pixels: int = MAX_PIXELS) -> RawPicture:

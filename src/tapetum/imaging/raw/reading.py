@@ -69,10 +69,10 @@ def read_developed(
 
 
 def _geometry(path: Path, options: Development) -> Path | None:
-    """Of a headerless file; one for all says nothing about files that have a header."""
-    if options.geometry is not None and not has_header(_start(path)):
-        return options.geometry
-    return headerless.sidecar_of(path)
+    """Of a headerless file."""
+    if has_header(_start(path)):
+        return None  # a .json beside it is another program's
+    return options.geometry or headerless.sidecar_of(path)
 
 
 def _check_start(path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.errors import UsageError
+from tapetum.losses import number
 from tapetum.methods.contract import Examination
 from tapetum.methods.lightendiffusion.examination import examine_stage1, examine_stage2
 from tapetum.methods.lightendiffusion.network import LightenDiffusion, to_latent
@@ -65,14 +66,14 @@ class Stage1Objective:
     ) -> None:
         if decomposition_trains not in ("all", "ctdn"):
             raise UsageError(f"objective.decomposition_trains must be all or ctdn, got {decomposition_trains!r}")
-        self.content = _weight("content", content)
-        self.cross = _weight("cross", cross)
-        self.exchange = _weight("exchange", exchange)
-        self.flat = _weight("flat", flat)
-        self.anchor = _weight("anchor", anchor)
-        self.reflectance = _weight("reflectance", reflectance)
-        self.illumination = _weight("illumination", illumination)
-        self.edge = _weight("edge", edge)
+        self.content = number("content", content)
+        self.cross = number("cross", cross)
+        self.exchange = number("exchange", exchange)
+        self.flat = number("flat", flat)
+        self.anchor = number("anchor", anchor)
+        self.reflectance = number("reflectance", reflectance)
+        self.illumination = number("illumination", illumination)
+        self.edge = number("edge", edge)
         self.decomposition_trains = decomposition_trains
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Losses:
@@ -173,8 +174,8 @@ class Stage2Objective:
         steps: int | None = None,
         checkpointing: bool = True,
     ) -> None:
-        self.consistency = _weight("consistency", consistency)
-        self.gamma = _weight("gamma", gamma)
+        self.consistency = number("consistency", consistency)
+        self.gamma = number("gamma", gamma)
         self.sampling = None if steps is None else Sampling(steps)
         self.checkpointing = checkpointing
 
@@ -269,9 +270,3 @@ def antithetic(draws: Tensor, count: int, timesteps: int) -> Tensor:
 
 def _mean_square(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().mean()
-
-
-def _weight(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise UsageError(f"objective.{name} must be a number from 0 up, got {value!r}")
-    return float(value)

@@ -25,7 +25,7 @@ class MambaLLIEObjective:
         brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`.
 
     Raises:
-        UsageError: no such loss or reduction.
+        UsageError: no such loss or reduction, or a value out of range.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class MambaLLIEObjective:
         if reduction not in ("mean", "sum"):
             raise UsageError(f"objective.reduction: unknown {reduction!r}, choose from mean, sum")
         chosen = partial(LOSSES[loss], reduction=reduction)
-        self._loss = partial(losses.partly_free, chosen, free=brightness_free, gradient=gradient)
-        self._weight = weight
+        self._loss = losses.freed(chosen, brightness_free, gradient)
+        self._weight = losses.number("weight", weight)
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]. Returns the scalar "loss"."""

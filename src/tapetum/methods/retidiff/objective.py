@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.errors import UsageError
-from tapetum.losses import l1, partly_free
+from tapetum.losses import Loss, freed, l1, number
 from tapetum.methods.contract import Examination
 from tapetum.methods.retidiff.decomposition import Decomposition, product
 from tapetum.methods.retidiff.examination import examine_decomposition, examine_stage1, examine_stage2
@@ -19,7 +18,6 @@ from tapetum.methods.retidiff.rgformer import Restored
 from tapetum.methods.retidiff.stage1 import Priors, Stage1
 
 Losses = dict[str, Tensor]
-PixelLoss = Callable[[Tensor, Tensor], Tensor]
 Phase = Literal["prior", "joint"]
 
 
@@ -34,8 +32,8 @@ class DecompositionObjective:
     """
 
     def __init__(self, light: float = 0.1, smooth: float = 1.0) -> None:
-        self.light = _weight("light", light)
-        self.smooth = _weight("smooth", smooth)
+        self.light = number("light", light)
+        self.smooth = number("smooth", smooth)
 
     def check(self, network: nn.Module) -> None:
         """Raises UsageError for a network that is but one."""
@@ -72,8 +70,8 @@ class Stage1Objective:
     """
 
     def __init__(self, pixel: float = 1.0, brightness_free: float = 0.0, gradient: float = 0.0) -> None:
-        self.pixel = _weight("pixel", pixel)
-        self.loss = _pixel_loss(brightness_free, gradient)
+        self.pixel = number("pixel", pixel)
+        self.loss = freed(l1, brightness_free, gradient)
 
     def check(self, network: nn.Module) -> None:
         """Raises UsageError for a network without its decomposition."""
@@ -124,10 +122,10 @@ class Stage2Objective:
         if phase not in ("prior", "joint"):
             raise UsageError(f"objective.phase must be prior or joint, got {phase!r}")
         self.phase: Phase = phase
-        self.pixel = _weight("pixel", pixel)
-        self.distillation = _weight("distillation", distillation)
-        self.temperature = _weight("temperature", temperature)
-        self.loss = _pixel_loss(brightness_free, gradient)
+        self.pixel = number("pixel", pixel)
+        self.distillation = number("distillation", distillation)
+        self.temperature = number("temperature", temperature)
+        self.loss = freed(l1, brightness_free, gradient)
         if not self.temperature:
             raise UsageError("objective.temperature must be above 0")
 
@@ -188,7 +186,7 @@ def taught(network: RetiDiff, low: Tensor, target: Tensor) -> Lesson:
 
 
 def pixel_losses(
-    restored: Restored, low: Tensor, target: Tensor, target_maps: Tensor, weight: float, loss: PixelLoss
+    restored: Restored, low: Tensor, target: Tensor, target_maps: Tensor, weight: float, loss: Loss
 ) -> Losses:
     """The three terms of stage 1, with their weight; ``loss``: of the picture."""
     return {
@@ -214,16 +212,3 @@ def _too_bright(maps: Tensor, image: Tensor) -> Tensor:
 def _sum(losses: Losses) -> Losses:
     total = torch.stack(list(losses.values())).sum()
     return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
-
-
-def _pixel_loss(brightness_free: float, gradient: float) -> PixelLoss:
-    free = _weight("brightness_free", brightness_free)
-    if free > 1:
-        raise UsageError(f"objective.brightness_free must be from 0 to 1, got {brightness_free}")
-    return partial(partly_free, l1, free=free, gradient=_weight("gradient", gradient))
-
-
-def _weight(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise UsageError(f"objective.{name} must be a number from 0 up, got {value!r}")
-    return float(value)

@@ -27,13 +27,13 @@ class PixelObjective:
         brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`.
 
     Raises:
-        UsageError: no such loss.
+        UsageError: no such loss, or a value out of range.
     """
 
     def __init__(self, loss: str = "l1", brightness_free: float = 0.0, gradient: float = 0.0) -> None:
         if loss not in LOSSES:
             raise UsageError(f"objective.loss: unknown {loss!r}, choose from {', '.join(LOSSES)}")
-        self._loss = partial(losses.partly_free, LOSSES[loss], free=brightness_free, gradient=gradient)
+        self._loss = losses.freed(LOSSES[loss], brightness_free, gradient)
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1]. Returns the scalar "loss"."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from tapetum.losses import at_brightness, total_variation
+from tapetum.losses import at_brightness, number, total_variation
 
 
 class TwilightObjective:
@@ -21,11 +21,14 @@ class TwilightObjective:
     Args:
         brightness_free: b, in [0, 1].
         gradient: g, 0 or more.
+
+    Raises:
+        UsageError: a value out of range.
     """
 
     def __init__(self, brightness_free: float = 0.5, gradient: float = 0.25) -> None:
-        self.brightness_free = brightness_free
-        self.gradient = gradient
+        self.brightness_free = number("brightness_free", brightness_free, most=1.0)
+        self.gradient = number("gradient", gradient)
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch``: low and target ``(N, 3, H, W)``, thumbnail ``(N, 3, 64, 64)``, all in [0, 1]."""

@@ -6,8 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
-from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -123,11 +122,10 @@ class FlowObjective(nn.Module):
         tolerance: float = 2.0,
     ) -> None:
         super().__init__()
-        self.pixel = _number("pixel", pixel, least=0.0)
-        free, gradient = _number("brightness_free", brightness_free, 0.0), _number("gradient", gradient, 0.0)
-        self._error = partial(losses.partly_free, losses.l1, free=free, gradient=gradient)
-        self.limit = None if log_scale_limit is None else _number("log_scale_limit", log_scale_limit, least=1.0)
-        self.watch = Watch(_number("tolerance", tolerance, least=0.1))
+        self.pixel = losses.number("pixel", pixel)
+        self._error = losses.freed(losses.l1, brightness_free, gradient)
+        self.limit = None if log_scale_limit is None else losses.number("log_scale_limit", log_scale_limit, least=1.0)
+        self.watch = Watch(losses.number("tolerance", tolerance, least=0.1))
 
     @property
     def healthy(self) -> bool:
@@ -227,9 +225,3 @@ def limit_log_scales(flow: UPTFlow, limit: float) -> None:
 
 def _norms(flow: UPTFlow) -> list[ActNorm]:
     return [module for module in flow.flowUpsamplerNet.modules() if isinstance(module, ActNorm)]
-
-
-def _number(name: str, value: Any, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
-        raise UsageError(f"objective.{name} must be a number from {least:g} up, got {value!r}")
-    return float(value)
