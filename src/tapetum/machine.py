@@ -1,4 +1,4 @@
-"""What this computer has to offer: processor cores and memory that this process may use."""
+"""What this computer has to offer: processor cores and memory that this process may use, and a place for caches."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def free_memory() -> int:
     if limit and used and limit[0] != "max":
         free = min(free, max(0, int(limit[0]) - int(used[0])))
     return free
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/tapetum``, which is ``~/.cache/tapetum`` where that is not set: for what can be made again."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "tapetum"
 
 
 def _system_free_memory() -> int:

@@ -644,7 +644,10 @@ def test_partly_free_of_brightness(stage: int) -> None:
         (lambda: Stage2Objective("both"), "phase must be prior or joint, got 'both'"),  # type: ignore[arg-type]
         (lambda: Stage2Objective(pixel=-1), r"objective\.pixel must be a number from 0 up, got -1"),
         (lambda: Stage2Objective(temperature=0), "temperature must be above 0"),
-        (lambda: Stage1Objective(brightness_free=1.5), r"objective\.brightness_free must be from 0 to 1, got 1\.5"),
+        (
+            lambda: Stage1Objective(brightness_free=1.5),
+            r"objective\.brightness_free must be a number from 0 to 1, got 1\.5",
+        ),
         (lambda: Stage2Objective(gradient=-1), r"objective\.gradient must be a number from 0 up, got -1"),
         (lambda: Stage1Objective(math.inf), r"objective\.pixel must be a number from 0 up"),
         (lambda: DecompositionObjective(light=True), r"objective\.light must be a number from 0 up, got True"),

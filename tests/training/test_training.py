@@ -134,7 +134,9 @@ def test_stopped_by_a_signal(recipe_file, tmp_path, sent):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(sent)
-    assert process.communicate(timeout=60)[1].splitlines()[-1] == "stopped"
+    assert process.communicate(timeout=60)[1].splitlines()[-1] == (
+        "stopped: the same command goes on from the last checkpoint"
+    )
     assert process.returncode == 130
 
 

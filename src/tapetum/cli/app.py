@@ -27,7 +27,7 @@ from tapetum.cli import (
     train,
     weights,
 )
-from tapetum.cli.console import DONE, FAILED, STOPPED, USAGE, say, settings
+from tapetum.cli.console import DONE, FAILED, STOPPED, USAGE, say, settings, warnings_as_lines
 from tapetum.errors import TapetumError, UsageError
 
 app = typer.Typer(
@@ -77,7 +77,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; never raises for a user's mistake."""
     settings.debug = False
     try:
-        code = app(arguments, prog_name="tapetum", standalone_mode=False)
+        with warnings_as_lines():
+            code = app(arguments, prog_name="tapetum", standalone_mode=False)
     except KeyboardInterrupt:
         say("stopped")
         return STOPPED
@@ -86,8 +87,6 @@ def run(arguments: list[str]) -> int:
         return DONE
     except Exception as error:
         return report(error)
-    if code == STOPPED:  # Typer's own answer to Ctrl-C, by its version
-        say("stopped")
     return code if isinstance(code, int) else DONE
 
 

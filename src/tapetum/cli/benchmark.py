@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapetum.cli.console import DONE, FAILED, STOPPED, print_table, printable, progress_bar, say, warnings_as_lines
+from tapetum.cli.console import DONE, FAILED, STOPPED, print_table, printable, progress_bar, say
 from tapetum.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def benchmark(
     from tapetum import metrics
     from tapetum.evaluation.benchmark.plan import DEFAULT_GT_MEAN, Data, Photographs, Plan, parse_model
     from tapetum.evaluation.benchmark.runner import run
-    from tapetum.evaluation.cache import bytes_below, default_cache
+    from tapetum.evaluation.cache import bytes_below
+    from tapetum.machine import cache_folder
 
     given = [model, data, split, layout, low, target, protocol, metric, gt_mean, self_ensemble, robustness]
     if file is not None:
@@ -103,8 +104,8 @@ def benchmark(
         prepare = metrics.get(name).prepare
         if prepare is not None:
             prepare(download)
-    place = cache or default_cache()
-    with progress_bar() as bar, warnings_as_lines():
+    place = cache or cache_folder()
+    with progress_bar() as bar:
         stages = ("predict", "measure", "examine", "detection", "segmentation")
         tasks = {what: bar.add_task(what, total=None, visible=False) for what in stages}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,6 @@ from tapetum.cli.console import (
     progress_bar,
     say,
     unicode,
-    warnings_as_lines,
 )
 from tapetum.cli.measuring import check_folders, tell
 from tapetum.errors import UsageError
@@ -79,8 +77,7 @@ def check(
 
     if clean is not None:
         check_new(clean)
-    quiet = json == Path("-")
-    with progress_bar() as bar, warnings_as_lines() if not quiet else nullcontext():
+    with progress_bar() as bar:
 
         def track(items: Iterable[Any], total: int, title: str) -> Iterable[Any]:
             return bar.track(items, total=total, description=title)

@@ -26,7 +26,6 @@ from tapetum.cli.console import (
     say,
     settings,
     unicode,
-    warnings_as_lines,
 )
 from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
 from tapetum.errors import TapetumError, UsageError
@@ -152,18 +151,17 @@ def enhance(
         else:
             summary.add(job, "skipped")
     begin = time.perf_counter()
-    with warnings_as_lines():
-        if todo:
-            if raw:
-                work = raw_work(model, weights, device, memory, chosen, reading, photons, quality)
-                enhancer, in_steps = work.enhancer, True
-            else:
-                enhancer = make_enhancer(model, weights, device, memory, strength, chosen)
-                work, in_steps = partial(do, enhancer, reading, quality), enhancer.engine.properties.iterative
-            summary.engine, summary.options = enhancer.engine.name, enhancer.options
-            run("enhancing", todo, work, summary, "done", in_steps)
-        if uncompared and not summary.stopped:
-            run("comparing", uncompared, lambda job, _: compare_finished(job, reading), summary, "skipped")
+    if todo:
+        if raw:
+            work = raw_work(model, weights, device, memory, chosen, reading, photons, quality)
+            enhancer, in_steps = work.enhancer, True
+        else:
+            enhancer = make_enhancer(model, weights, device, memory, strength, chosen)
+            work, in_steps = partial(do, enhancer, reading, quality), enhancer.engine.properties.iterative
+        summary.engine, summary.options = enhancer.engine.name, enhancer.options
+        run("enhancing", todo, work, summary, "done", in_steps)
+    if uncompared and not summary.stopped:
+        run("comparing", uncompared, lambda job, _: compare_finished(job, reading), summary, "skipped")
     summary.seconds = time.perf_counter() - begin
     if as_json:
         print_json(summary.as_dict())

@@ -76,8 +76,8 @@ def dark_and_enhanced(models: Sequence[str], weights: Path | None, device: str, 
         UsageError: two of one name.
     """
     from tapetum.data.pictures import load_rgb
-    from tapetum.evaluation.cache import default_cache
     from tapetum.evaluation.enhanced import DARK, load_enhanced
+    from tapetum.machine import cache_folder
 
     models = with_weights(models, weights)
     names = [named(name, weights) for name in models]
@@ -85,5 +85,5 @@ def dark_and_enhanced(models: Sequence[str], weights: Path | None, device: str, 
         raise UsageError(f"models need names that differ, and none may be called {DARK}: {', '.join(names)}")
     loads: dict[str, Load] = {DARK: load_rgb}
     for name, model in zip(names, models, strict=True):
-        loads[name] = load_enhanced(model, weights, device, cache or default_cache())
+        loads[name] = load_enhanced(model, weights, device, cache or cache_folder())
     return loads

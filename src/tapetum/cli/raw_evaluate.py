@@ -146,7 +146,7 @@ def real(
     from tapetum.data.raw_cache import RawCache
     from tapetum.data.raw_sets import eld_pairs, sid_pairs
     from tapetum.evaluation.raw_run import SID_CROP, real_cases
-    from tapetum.training.raw_data import cache_folder
+    from tapetum.machine import cache_folder
 
     if sid is not None:
         pairs, crop = sid_pairs(sid, split), SID_CROP
@@ -158,7 +158,7 @@ def real(
     if not pairs:
         raise InputError(f"{sid or eld}: no pair of the ratio {', '.join(f'{r:g}' for r in ratios or ())}")
     pairs = pairs[:limit]
-    return real_cases(pairs, camera, {name: camera}, RawCache(cache or cache_folder()), crop), len(pairs)
+    return real_cases(pairs, camera, {name: camera}, RawCache(cache or cache_folder() / "raw"), crop), len(pairs)
 
 
 def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tapetum.cli.console import DONE, printable, say
+from tapetum.cli.console import DONE, STOPPED, printable, say
 from tapetum.errors import require
 
 
@@ -41,6 +41,10 @@ def train(
 
     from tapetum.training.run import train_stages
 
-    written = train_stages(recipes, resume=not restart)
+    try:
+        written = train_stages(recipes, resume=not restart)
+    except KeyboardInterrupt:
+        rank_zero_only(say)("stopped: the same command goes on from the last checkpoint")
+        raise typer.Exit(STOPPED) from None
     rank_zero_only(say)(f"written: {printable(written)}")
     raise typer.Exit(DONE)

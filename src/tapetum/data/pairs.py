@@ -77,7 +77,7 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
     Raises:
         InputError: the file, the key or a picture is missing.
     """
-    content = _read_split(file)
+    content = read_split(file)
     lists = [name for name, value in content.items() if isinstance(value, list)]
     if key not in lists:
         raise InputError(f"{file}: has no split {key!r} (it has {', '.join(lists)})")
@@ -100,7 +100,7 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
 
 def root_of_split(file: Path) -> Path:
     """The folder below which a split file's members lie: its own, or what it calls "root" (seen from its own)."""
-    root = _read_split(file).get("root", ".")
+    root = read_split(file).get("root", ".")
     if not isinstance(root, str):
         raise InputError(f"{file}: not a split file: its root must be the name of a folder")
     return file.parent / root
@@ -108,13 +108,13 @@ def root_of_split(file: Path) -> Path:
 
 def scenes_of_split(file: Path, prefix: str) -> dict[str, str]:
     """Scene by file stem, of the members of a split file that begin with ``prefix``."""
-    scenes = _read_split(file).get("scene")
+    scenes = read_split(file).get("scene")
     if scenes is None:
         raise InputError(f"{file}: a split file without the scenes of its members")
     return {key.removeprefix(prefix): str(scene) for key, scene in scenes.items() if key.startswith(prefix)}
 
 
-def _read_split(file: Path) -> dict[str, Any]:
+def read_split(file: Path) -> dict[str, Any]:
     """Lists of members by name, and under "scene" a scene for each member (with remarks between them)."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

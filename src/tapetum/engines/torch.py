@@ -114,6 +114,8 @@ def find_device(device: str) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
+        if found.type == "meta":  # tensors without numbers
+            raise NotImplementedError
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UsageError(f"device {device!r} is not here: choose from auto, {', '.join(_devices())}") from None
     if found.type == "cuda" and found.index is None:

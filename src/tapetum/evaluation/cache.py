@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import warnings
 import zipfile
 import zlib
@@ -42,12 +41,6 @@ _SHARED_CODE = (
     "weights/loading.py",
 )
 _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "numpy": "numpy"}
-
-
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/tapetum``, which is ``~/.cache/tapetum`` where that is not set."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "tapetum"
 
 
 def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tapetum.data.pairs import (
@@ -12,6 +11,7 @@ from tapetum.data.pairs import (
     Pair,
     pairs_of_folders,
     pairs_of_split,
+    read_split,
     root_of_split,
     sides_of,
 )
@@ -70,9 +70,6 @@ def read_lists(file: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """
     if not file.is_file():
         return {}, {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-        return lists, {name: str(scene) for name, scene in content.get("scene", {}).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{file}: not a readable split file ({error})") from None
+    content = read_split(file)
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    return lists, {name: str(scene) for name, scene in content.get("scene", {}).items()}

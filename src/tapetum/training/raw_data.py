@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from tapetum.data.raw_noise.letters import NoiseModel
 from tapetum.data.raw_samples import RawSource, RealNoise, SyntheticNoise
 from tapetum.data.raw_sets import RawPair, eld_pairs, sid_pairs
 from tapetum.errors import InputError, UsageError
+from tapetum.machine import cache_folder
 from tapetum.training.recipe import CsvList, EldList, PictureList, RawSection, Recipe, SidList, SourceSection, SplitList
 
 Pictures = Sequence[Path] | Sequence[RawPair]
@@ -39,7 +39,7 @@ def make_raw_sources(recipe: Recipe) -> tuple[list[RawSource], list[tuple[str, R
             source = RawSource(
                 train,
                 _noise(section, options),
-                RawCache(Path(options.cache) if options.cache else cache_folder()),
+                RawCache(Path(options.cache) if options.cache else cache_folder() / "raw"),
                 section.weight,
                 section.stride,
                 section.shrink,
@@ -63,12 +63,6 @@ def make_raw_sources(recipe: Recipe) -> tuple[list[RawSource], list[tuple[str, R
     if not training:
         raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")
     return training, held
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/tapetum/raw``, which is below ``~/.cache`` where that is not set."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home else Path.home() / ".cache") / "tapetum" / "raw"
 
 
 def _pictures(section: SourceSection, root: Path) -> tuple[Pictures, Pictures]:

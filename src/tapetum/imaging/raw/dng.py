@@ -29,7 +29,6 @@ from tapetum.imaging.raw.picture import FULL_SCALE, RawPicture
 from tapetum.imaging.raw.shot import Shot
 from tapetum.imaging.replacing import replacing
 
-SUFFIX = ".dng"
 # Demosaiced light is stored above a pedestal, so that noise below black survives. A small one: LibRaw 0.22 takes white
 # for 65535 above black in files of three colours, so it shows them darker by this share, 0.8 %.
 LINEAR_BLACK = 512

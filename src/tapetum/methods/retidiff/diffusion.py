@@ -6,7 +6,7 @@ without adding noise, and training always begins at the last time step and goes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,6 @@ from tapetum.errors import UsageError
 from tapetum.methods.retidiff.extractors import RetinexExtractor, RGBExtractor
 
 _SLOPE = 0.1
-
-Denoise = Callable[[Tensor, int], Tensor]
-"""``(x, t)``, x ``(B, P)``: the prediction of the clean vector."""
 
 
 class Denoiser(nn.Module):
