@@ -61,7 +61,7 @@ def test_refusals(tmp_path):
     with pytest.raises(InputError, match=r"no picture named b\.\*"):
         find_splits(tmp_path)
     (tmp_path / "splits.json").write_text("[]")
-    with pytest.raises(InputError, match="not a readable split file"):
+    with pytest.raises(InputError, match="not a split file"):
         find_splits(tmp_path)
 
 

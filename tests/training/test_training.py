@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -129,7 +130,10 @@ def test_killed_and_resumed(recipe_file, tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal(recipe_file, tmp_path, sent):
     command = [sys.executable, "-m", "tapetum", "train", str(recipe_file), "run.steps=100000", "run.save_every=10"]
-    process = subprocess.Popen([*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+    process = subprocess.Popen(
+        [*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    )
     while not (tmp_path / "small" / "checkpoints" / "last.ckpt").is_file():
         assert process.poll() is None
         time.sleep(0.05)
