@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
 
+@functools.cache  # of the code that runs, and asked for whenever a training saves
 def commit() -> str | None:
     """The commit, with "+" where something was changed since; None where the package runs from no checkout."""
     here = Path(__file__).resolve()

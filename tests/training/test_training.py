@@ -134,13 +134,15 @@ def test_stopped_by_a_signal(recipe_file, tmp_path, sent):
     process = subprocess.Popen(
         [*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True, preexec_fn=heard
     )
-    while not (tmp_path / "small" / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(sent)
-    assert process.communicate(timeout=60)[1].splitlines()[-1] == (
-        "stopped: the same command goes on from the last checkpoint"
-    )
+    try:
+        while not (tmp_path / "small" / "checkpoints" / "last.ckpt").is_file():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(sent)
+        said = process.communicate(timeout=60)[1].splitlines()
+    finally:
+        process.kill()  # what did not stop would train for ever
+    assert said[-1] == "stopped: the same command goes on from the last checkpoint"
     assert process.returncode == 130
 
 

@@ -183,10 +183,10 @@ def find(text: str, recursive: bool, naming: Naming, out: str | None, mosaics: b
         found = walk(path, recursive, naming, out, mosaics)
         yield from checked(found, f"no {kind} in the folder {printable(path)}{hint}")
     elif glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True)) if Path(match).is_file()]
-        results = None if out is None else os.path.realpath(out)
-        own = (is_own(match, naming, out) or lies_in(results, match, text) for match in matches)
-        pictures = ((match, Path()) for match, written in zip(matches, own, strict=True) if not written)
+        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
+        results = results_below(text, out)
+        inputs = (match for match in matches if match.is_file() and not is_own(match, naming, out))
+        pictures = ((match, Path()) for match in inputs if results not in map(os.path.realpath, match.parents))
         yield from checked(pictures, f"nothing matches {printable(text)}")
     else:
         raise InputError(f"no such file or folder: {printable(text)}")
@@ -238,13 +238,11 @@ def is_own(path: Path, naming: Naming, out: str | None) -> bool:
     return out is None and naming.is_own(path.stem)
 
 
-def lies_in(results: str | None, match: Path, pattern: str) -> bool:
-    """Whether the folder of results is one of those that the pattern found a picture in, and not that it begins in."""
-    if results is None:
-        return False
-    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    begin = Path(*fixed)
-    return any(os.path.realpath(folder) == results for folder in match.parents if folder not in (begin, *begin.parents))
+def results_below(pattern: str, out: str | None) -> str | None:
+    """The folder of results, unless a pattern begins in it: where that one comes upon it, it holds no inputs."""
+    begin = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    results = None if out is None else os.path.realpath(out)
+    return None if results in map(os.path.realpath, (begin, *begin.parents)) else results
 
 
 def is_file(path: Path) -> bool:

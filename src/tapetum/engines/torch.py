@@ -113,9 +113,7 @@ def find_device(device: str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
-        if found.type == "meta":  # tensors without numbers
-            raise NotImplementedError
+        torch.empty(0, device=found).cpu()  # "meta" has no numbers to give back
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UsageError(f"device {device!r} is not here: choose from auto, {', '.join(_devices())}") from None
     if found.type == "cuda" and found.index is None:

@@ -46,19 +46,15 @@ def make_raw_sources(recipe: Recipe) -> tuple[list[RawSource], list[tuple[str, R
             )
             _decode(source, [*train, *validation], where)
             source.check(recipe.data.patch)
+            kept = replace(source, pictures=lists.evenly(validation, section.validate_at_most))
+            kept.check(None)
         except InputError as error:
             raise UsageError(f"{where}: {error}") from None
         if section.weight > 0:
             if not train:
                 raise UsageError(f"{where}: no picture is left to train with, lower hold_out")
             training.append(source)
-        if validation and section.validate_at_most:
-            chosen = lists.evenly(validation, section.validate_at_most)
-            kept = replace(source, pictures=chosen)
-            try:
-                kept.check(None)
-            except InputError as error:
-                raise UsageError(f"{where}: {error}") from None
+        if kept.pictures:
             held.append((section.name, kept))
     if not training:
         raise UsageError(f"recipe {recipe.name}: every source has weight 0, there is nothing to train with")
