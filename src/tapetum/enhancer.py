@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tapetum.budget import SMALLEST_TILE, Budget, megabytes
-from tapetum.engines import Engine, Extras
+from tapetum.engines import Engine, Extras, check_finite
 from tapetum.errors import TapetumWarning, UsageError, require
 from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
@@ -132,7 +132,8 @@ class Enhancer:
 
         Raises:
             UsageError: another type, dtype or shape.
-            InputError: values that are no picture (NaN, or far outside 0..1), or too little memory.
+            InputError: values that are no picture (NaN, or far outside 0..1), of the image or of what the model makes
+                of it; or too little memory.
         """
         pixels, rewrap = opened(image)
         return rewrap([self._mean(each, on_step) for each in pixels])
@@ -235,6 +236,7 @@ class Enhancer:
             extras = self._extras(sample, top, left, low, tell)
             extras = replace(extras, place=Place(top, left, *pixels.shape[:2]))
             enhanced = self.engine.run(low, context, extras)[0]
+            check_finite(enhanced)
             if not self.engine.properties.iterative:
                 tell(1, 1)
             return enhanced

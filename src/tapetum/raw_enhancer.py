@@ -14,6 +14,7 @@ import numpy as np
 
 from tapetum.budget import SMALLEST_TILE, Budget
 from tapetum.data.raw_noise.scale import gain_for
+from tapetum.engines import check_finite
 from tapetum.errors import InputError, UsageError, require
 from tapetum.imaging.tiles import Grid, cut, pieces, plan
 from tapetum.methods.contract import choose
@@ -178,6 +179,7 @@ class RawEnhancer:
 
         result = np.empty((4, height, width), np.float32)
         for top, left, part in pieces(grid, tile):
+            check_finite(part)
             out = result[:, top : top + part.shape[1], left : left + part.shape[2]]
             out[:] = part[:, : out.shape[1], : out.shape[2]]
         return result

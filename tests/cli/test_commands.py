@@ -80,6 +80,18 @@ def test_export_refuses_early(tmp_path, tapetum):
     assert [p.name for p in tmp_path.iterdir()] == ["there.onnx"]
 
 
+def test_export_writes_no_untrained_model(tmp_path, tapetum):
+    pytest.importorskip("torch")
+    for name, words in (
+        ("mst_plus_plus", "without bundled weights"),
+        ("retidiff_stage1", "is a stage of the training"),
+    ):
+        result = tapetum("export", name, tmp_path / "out.onnx")
+        assert (result.code, len(result.errors)) == (2, 1)
+        assert words in result.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_dry_run_prints_the_whole_recipe(tapetum, tmp_path):
     yaml = pytest.importorskip("yaml")
     result = tapetum("train", "default", "run.steps=7", f"run.folder={tmp_path}", "--dry-run")

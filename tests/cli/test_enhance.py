@@ -91,6 +91,42 @@ def test_a_second_run_takes_no_result_for_an_input(tmp_path, tapetum, doubler, s
         assert not (tmp_path / "in" / "out" / "out").exists()
 
 
+def test_results_beside_their_source_are_no_inputs_of_other_runs_either(tmp_path, tapetum, doubler, save):
+    save("in/a.png"), save("in/mine-enhanced.png")  # the second is nobody's result
+    for options in ([], ["-o", tmp_path / "out"], ["--suffix", "-bright"], ["--suffix", "-bright"]):
+        result = tapetum("enhance", tmp_path / "in", *options, "--model", doubler, "--json")
+        assert [Path(entry["input"]).name for entry in result.json["files"]] == ["a.png", "mine-enhanced.png"]
+    command = ["enhance", tmp_path / "in" / "*.png", "--suffix", "-bright", "-o", tmp_path / "too", "--model", doubler]
+    assert tapetum(*command).code == 0
+    assert files(tmp_path / "too") == files(tmp_path / "out") == ["a.png", "mine-enhanced.png"]
+
+
+def test_two_inputs_of_one_result_are_refused(tmp_path, tapetum, doubler, save):
+    save("in/a.png"), save("in/a.jpg")
+    result = tapetum("enhance", tmp_path / "in", "--compare", "--model", doubler)
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert "enhance them into two folders" in result.err
+    assert files(tmp_path / "in") == ["a.jpg", "a.png"]
+
+
+def test_what_is_no_number_is_no_picture(tmp_path, tapetum, save):
+    torch = pytest.importorskip("torch")
+    from tapetum.methods.registry import create_model
+    from tapetum.weights.loading import save_model
+
+    network = create_model("retinexformer", {"n_feat": 4, "num_blocks": (1, 1, 1)})
+    with torch.no_grad():
+        next(network.parameters()).fill_(np.nan)
+    weights = save_model(network, tmp_path / "broken.safetensors", {})
+    source = save("in/night.png")
+    result = tapetum("enhance", source, "--model", "retinexformer", "--weights", weights, "--device", "cpu")
+    assert result.code == 1
+    assert result.errors == [
+        f"error: {source}: the model makes values of it that are no numbers (NaN or infinite): are its weights damaged?"
+    ]
+    assert files(tmp_path / "in") == ["night.png"]
+
+
 def test_finished_ones_are_skipped_and_overwrite_redoes_them(tmp_path, tapetum, doubler, save):
     save("in/a.png"), save("in/b.png")
     (tmp_path / "out").mkdir()

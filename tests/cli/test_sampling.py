@@ -124,6 +124,8 @@ def test_samples_of_a_folder_go_on_where_they_were(tmp_path, tapetum, save, argu
     assert [entry["status"] for entry in result.json["files"]] == ["skipped", "done"], "and no result is an input"
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == names
     assert "samples" not in result.json["files"][0]
+    more = tapetum(*command, "--samples", "3")
+    assert [entry["status"] for entry in more.json["files"]] == ["done", "done"], "a third sample is wanted"
 
 
 def test_samples_that_would_overwrite_an_input_are_refused(tmp_path, tapetum, save, arguments):
@@ -240,6 +242,8 @@ def test_models_list_their_options(tapetum, sampled):
         "allowed": "a whole number from 1 to 50",
     }
     assert rows["default"]["options"] == rows["twilight"]["options"] == []
+    # those of what the name stands for, not of the method's default configuration
+    assert rows["lightendiffusion"]["options"] == rows["lightendiffusion-unpaired"]["options"]
     text = tapetum("models", "sampled").out
     assert re.search(r"--temperature +1\.0 +a number from 0 up +how far samples differ", text)
     assert tapetum("models", "default").out == "default: no options\n"

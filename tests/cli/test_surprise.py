@@ -67,3 +67,27 @@ def test_what_is_refused(tmp_path, tapetum, flow, scene, save):
     result = tapetum("surprise", *scene, "-o", out, "--weights", flow)
     assert (result.code, out.read_bytes()) == (2, b"mine")
     assert "--overwrite" in result.err
+
+
+def test_nothing_is_lost(tmp_path, tapetum, flow, scene):
+    before = [path.read_bytes() for path in scene]
+    for picture in scene:
+        result = tapetum("surprise", *scene, "-o", picture, "--overwrite", "--weights", flow)
+        assert (result.code, len(result.errors)) == (2, 1)
+        assert "the map would replace a picture it is of" in result.err
+    assert [path.read_bytes() for path in scene] == before
+    for name in ("map", "map.dng", "map.txt"):
+        result = tapetum("surprise", *scene, "-o", tmp_path / name, "--weights", flow)
+        assert (result.code, len(result.errors)) == (2, 1)
+        assert "choose a name ending in .png" in result.err
+
+
+def test_a_flow_without_training_knows_nothing(tmp_path, tapetum, scene):
+    from tapetum.methods.registry import create_model
+    from tapetum.weights.loading import save_model
+
+    fresh = save_model(create_model("uptflow", "tiny"), tmp_path / "fresh.safetensors", {})
+    result = tapetum("surprise", *scene, "-o", tmp_path / "map.png", "--weights", fresh)
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert "was never initialised" in result.err
+    assert not (tmp_path / "map.png").exists()

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tapetum.cli.console import printable
+from tapetum.cli.options import USUAL_SUFFIX
 from tapetum.errors import InputError, UsageError
 from tapetum.imaging.formats import WRITTEN, is_picture, is_raw, output_suffix, written_format
 
@@ -38,7 +39,12 @@ class Job:
     @property
     def written(self) -> list[Path]:
         """Every file of the job."""
-        return [self.output, *filter(None, (self.comparison, *self.samples, self.spread))]
+        return [*self.enhanced, *filter(None, (self.comparison,))]
+
+    @property
+    def enhanced(self) -> list[Path]:
+        """Those that only the model can make."""
+        return [self.output, *self.samples, *filter(None, (self.spread,))]
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Naming:
         samples: from 2 up: also name so many samples, and the picture of their spread.
     """
 
-    suffix: str = "-enhanced"
+    suffix: str = USUAL_SUFFIX
     ending: str | None = None
     compare: bool = False
     samples: int = 1
@@ -69,9 +75,11 @@ class Naming:
         samples = (output.with_name(f"{stem}-sample{number}{ending}") for number in range(1, self.samples + 1))
         return Job(source, output, comparison, tuple(samples), output.with_name(f"{stem}-spread.png"))
 
-    def is_own(self, stem: str) -> bool:
-        """Whether this is the name of something that a run has written beside its source."""
-        return re.search(rf"{re.escape(self.suffix)}(-compare|-sample\d+|-spread)?$", stem) is not None
+    def source_of(self, stem: str) -> str | None:
+        """The name of the picture beside which a run writes something of this name; None: this is no such name."""
+        suffixes = "|".join(re.escape(suffix) for suffix in dict.fromkeys((self.suffix, USUAL_SUFFIX)))
+        found = re.search(rf"({suffixes})(-compare|-sample\d+|-spread)?$", stem)
+        return None if found is None else stem[: found.start()]
 
 
 def plan(
@@ -150,7 +158,7 @@ def check(jobs: list[Job]) -> None:
             if key in written:
                 raise UsageError(
                     f"{printable(written[key])} and {printable(job.source)} would both be written to {printable(path)}:"
-                    " enhance them in two runs or into two folders"
+                    " enhance them into two folders"
                 )
             written[key] = job.source
 
@@ -185,8 +193,11 @@ def find(text: str, recursive: bool, naming: Naming, out: str | None, mosaics: b
     elif glob.has_magic(text):
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
         results = results_below(text, out)
-        inputs = (match for match in matches if match.is_file() and not is_own(match, naming, out))
-        pictures = ((match, Path()) for match in inputs if results not in map(os.path.realpath, match.parents))
+        own = OwnResults(naming)
+        inputs = (match for match in matches if match.is_file() and match not in own)
+        pictures = (
+            (match, Path()) for match in inputs if not any(os.path.realpath(p) == results for p in match.parents)
+        )
         yield from checked(pictures, f"nothing matches {printable(text)}")
     else:
         raise InputError(f"no such file or folder: {printable(text)}")
@@ -206,13 +217,14 @@ def walk(top: Path, recursive: bool, naming: Naming, out: str | None, mosaics: b
     would become the same result. With ``mosaics`` RAW files only, all of them. Follows links, but enters each real
     folder once, so loops end."""
     entered = {os.path.realpath(top)}
-    own = None if out is None else os.path.realpath(out)
+    results = None if out is None else os.path.realpath(out)
+    own = OwnResults(naming)
     for folder, subfolders, names in os.walk(top, followlinks=True):
         here = Path(folder)
         kept = []
         for name in sorted(subfolders):
             real = os.path.realpath(here / name)
-            if recursive and real not in entered and real != own and not name.startswith("."):
+            if recursive and real not in entered and real != results and not name.startswith("."):
                 entered.add(real)
                 kept.append(name)
         subfolders[:] = kept
@@ -223,7 +235,7 @@ def walk(top: Path, recursive: bool, naming: Naming, out: str | None, mosaics: b
                 wanted = is_raw(name)
             else:
                 wanted = is_picture(name) or (is_raw(name) and path.stem not in pictures and reads_raw())
-            if wanted and not name.startswith(".") and not is_own(path, naming, out):
+            if wanted and not name.startswith(".") and path not in own:
                 yield path, here.relative_to(top)
 
 
@@ -233,16 +245,31 @@ def reads_raw() -> bool:
     return find_spec("rawpy") is not None
 
 
-def is_own(path: Path, naming: Naming, out: str | None) -> bool:
-    """Written by an earlier run beside its source: in a walk that is no input."""
-    return out is None and naming.is_own(path.stem)
+class OwnResults:
+    """Pictures that an earlier run has written beside their source, which is still there: in a walk these are no
+    inputs, wherever this run's results go."""
+
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+        self._pictures: dict[Path, set[str]] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        source = self._naming.source_of(path.stem)
+        if source is None:
+            return False
+        folder = path.parent
+        if folder not in self._pictures:
+            names = (file.name for file in folder.iterdir())
+            self._pictures[folder] = {Path(name).stem for name in names if is_picture(name) or is_raw(name)}
+        return source in self._pictures[folder]
 
 
 def results_below(pattern: str, out: str | None) -> str | None:
     """The folder of results, unless a pattern begins in it: where that one comes upon it, it holds no inputs."""
     begin = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    results = None if out is None else os.path.realpath(out)
-    return None if results in map(os.path.realpath, (begin, *begin.parents)) else results
+    if out is None or os.path.realpath(out) in map(os.path.realpath, (begin, *begin.parents)):
+        return None
+    return os.path.realpath(out)
 
 
 def is_file(path: Path) -> bool:

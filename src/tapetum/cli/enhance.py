@@ -85,7 +85,7 @@ def enhance(
     ] = None,
     suffix: Annotated[
         str, typer.Option(metavar="TEXT", help="Put behind the name of results beside the input.")
-    ] = "-enhanced",
+    ] = options.USUAL_SUFFIX,
     steps: options.Steps = None,
     seed: options.Seed = None,
     eta: options.Eta = None,
@@ -144,7 +144,7 @@ def enhance(
     todo: list[Job] = []
     uncompared: list[Job] = []
     for job in jobs:
-        if overwrite or not exists(job.output):
+        if overwrite or not all(map(exists, job.enhanced)):
             todo.append(job)
         elif job.comparison and not exists(job.comparison):
             uncompared.append(job)

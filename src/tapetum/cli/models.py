@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,17 +31,23 @@ def models(
 
 
 def list_rows(only: str | None = None) -> list[dict[str, Any]]:
-    """One entry per name, or the one of a name. Parameters and options of a method are those of its default
-    configuration, and known only where torch is installed; so are options of bundled weights. In ONNX these have none.
+    """One entry per name, or the one of a name. A method's parameters are those of its default configuration, its options
+    those of the bundled weights that its name stands for, or else of that configuration; both are known only where
+    torch is installed, as are the options of bundled weights. In ONNX these have none.
 
     Raises:
         UsageError: no such name.
     """
     from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
-    from tapetum.weights.registry import NAMED_WEIGHTS, count_stored
+    from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name, count_stored
 
     if only is not None and only not in list_models():
         raise UsageError(f"unknown model {only!r}: choose from {', '.join(list_models())}")
+
+    @cache
+    def offered(name: str) -> list[dict[str, Any]] | None:
+        return [] if NAMED_WEIGHTS[name].onnx else options_of(make(name))
+
     bundled = [
         {
             "name": entry.name,
@@ -48,7 +55,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
             "parameters": count_stored(entry.path),
             "licence": entry.licence,
             "weights": str(entry.onnx or entry.path),
-            "options": [] if entry.onnx else options_of(make(entry.name)),
+            "options": offered(entry.name),
         }
         for entry in NAMED_WEIGHTS.values()
         if only in (None, entry.name)
@@ -57,6 +64,8 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
     for name in HOMES:
         if only in (None, name):
             network = make(name)
+            stands_for = bundled_name(name)
+            options = offered(stands_for) if stands_for in NAMED_WEIGHTS else options_of(network)
             methods.append(
                 {
                     "name": name,
@@ -64,7 +73,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
                     "parameters": network and sum(parameter.numel() for parameter in network.parameters()),
                     "licence": None,
                     "weights": None,
-                    "options": options_of(network),
+                    "options": options,
                 }
             )
     classical = [
@@ -98,11 +107,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 
     table = Table("name", "method", "parameters", "licence", "options", "weights", box=None, pad_edge=False)
     table.columns[2].justify = "right"
-    table.columns[5].overflow = "fold"
     for row in rows:
         parameters = f"{row['parameters']:,}" if row["parameters"] is not None else "(needs tapetum[torch])"
         missing = "none needed" if row["method"] == "classical" else bundled_with(row["name"])
-        weights = row["weights"] or missing
+        weights = "bundled" if row["weights"] else missing
         options = ", ".join(option["name"] for option in row["options"] or ()) or "-"
         table.add_row(row["name"], row["method"], parameters, row["licence"] or "-", options, weights)
     print_table(table)
@@ -110,8 +118,11 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def bundled_with(method: str) -> str:
     """The name of a method's bundled weights, or where else they come from."""
+    from tapetum.methods.registry import STAGES
     from tapetum.weights.registry import bundled_name
 
+    if method in STAGES:
+        return f"a stage of {STAGES[method]}'s training"
     name = bundled_name(method)
     return "none bundled: train it, or give --weights" if name == method else name
 

@@ -1,10 +1,13 @@
-"""The options that models leave to their user, as the commands take them. What each model has, it declares itself."""
+"""Options that several commands have. Those that models leave to their user are here for all models: what each has, it
+declares itself."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 import typer
+
+USUAL_SUFFIX = "-enhanced"  # of results beside their source
 
 Steps = Annotated[int | None, typer.Option(metavar="N", help="Steps of a model that samples.")]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Another seed, other noise. Default: 0.")]

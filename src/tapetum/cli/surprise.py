@@ -31,8 +31,13 @@ def surprise(
     least likely one. The mean tells how likely the whole is."""
     from tapetum.data.pictures import load_rgb
     from tapetum.imaging import Picture, write_picture
+    from tapetum.imaging.formats import written_format
     from tapetum.imaging.replacing import make_folder
 
+    if written_format(output.suffix) in (None, "dng"):
+        raise UsageError(f"{printable(output)}: a map is a picture: choose a name ending in .png, .jpg, .tif or .webp")
+    if any(output.exists() and given.exists() and output.samefile(given) for given in (dark, picture)):
+        raise UsageError(f"{printable(output)}: the map would replace a picture it is of; choose another name")
     if output.exists() and not overwrite:
         raise UsageError(f"{printable(output)} exists: --overwrite replaces it")
     require("torch", "torch", "surprise")
@@ -53,7 +58,8 @@ def mapped(low: np.ndarray, image: np.ndarray, weights: Path | None, device: str
     """Bits per dimension, and the map ``(H, W, 1)``; all pictures in uint8.
 
     Raises:
-        UsageError: no weights; WeightsError: a file that does not fit; InputError: too little memory.
+        UsageError: no weights, or those of an untrained flow; WeightsError: a file that does not fit; InputError: too
+            little memory.
     """
     import numpy as np
     import torch
@@ -66,6 +72,7 @@ def mapped(low: np.ndarray, image: np.ndarray, weights: Path | None, device: str
 
     place = find_device(device)
     network: Any = load_named(METHOD, weights).to(place)
+    network.check_begun()
     height, width = low.shape[:2]
     multiple = network.properties.size_multiple
     rows, columns = (-(-side // multiple) * multiple for side in (height, width))

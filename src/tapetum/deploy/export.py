@@ -25,15 +25,12 @@ from tapetum.engines.onnx import OnnxEngine
 from tapetum.engines.torch import TorchEngine
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
-from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, create_model, list_models
+from tapetum.methods.registry import CLASSICAL_METHODS, check_enhances, create_model, list_models
 from tapetum.weights.loading import describe, load_model, read_weights
-from tapetum.weights.registry import NAMED_WEIGHTS
-
-log = logging.getLogger(__name__)
+from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 OPSET = 20
 TOLERANCE = 1e-3  # of the largest difference between both engines: a wrong graph is off by far more
-_UNTRAINED = {"weights": "untrained"}  # provenance
 _CHECKED_SIZES = ((96, 96), (64, 136), (200, 120))  # height, width; rounded up to the size multiple
 
 
@@ -66,13 +63,13 @@ def export(
     Args:
         model: a bundled model, a method, or a network of a registered method.
         path: the file to write, ``.onnx``.
-        weights: a file of weights for the method. None for a bare method: fresh weights, which is said.
+        weights: a file of weights for the method. None: the bundled ones that the name stands for.
         provenance: where the weights come from; None: what the file of weights says, as far as it says it.
         opset: of ONNX.
 
     Raises:
-        UsageError: unknown model; not a registered method's network; one that has no ONNX form; an export that differs
-        from the network.
+        UsageError: unknown model, or a method without bundled weights and no file; not a registered method's network;
+        one that has no ONNX form; an export that differs from the network.
         WeightsError: the file of weights does not fit.
     """
     path = Path(path)
@@ -83,11 +80,7 @@ def export(
     network, known = _load(model, weights)
     metadata = describe(network, known if provenance is None else provenance)
     properties = cast("Properties", network.properties)
-    if properties.no_onnx is not None:
-        name = metadata["tapetum.method"]
-        raise UsageError(f"{name}: has no ONNX form ({properties.no_onnx}): it runs in the torch engine only")
-    if known == _UNTRAINED:
-        log.warning("%s has no bundled weights: exporting untrained ones", model)
+    _check_has_form(network, metadata["tapetum.method"])
     network = copy.deepcopy(network).cpu().eval()
     metadata["tapetum.properties"] = properties.to_json()
     temporary = path.with_name(f".{path.name[:100]}-{os.getpid()}.part")
@@ -112,18 +105,28 @@ def _load(model: str | nn.Module, weights: str | Path | None) -> tuple[nn.Module
         if weights is not None:
             raise UsageError("a network that is given as a module has its weights already")
         return model, {}
-    entry = NAMED_WEIGHTS.get(model)
     if model in CLASSICAL_METHODS:
         raise UsageError(f"{model} is no network: it has no ONNX form")
-    if entry is None and model not in HOMES:
+    if model not in list_models():
         raise UsageError(f"unknown model {model!r}: choose from {', '.join(list_models())}")
-    if entry is not None and weights is None:
-        weights = entry.verified_path()
-    if weights is None:
-        return create_model(model), _UNTRAINED
-    text = read_weights(weights).metadata.get("tapetum.provenance")
-    known = json.loads(text) if text else {"weights": Path(weights).name}
-    return load_model(weights, method=entry.method if entry else model), known
+    check_enhances(model)
+    entry = NAMED_WEIGHTS.get(bundled_name(model) if weights is None else model)
+    if weights is None and entry is None:
+        _check_has_form(create_model(model), model)  # nobody shall look for weights in vain
+        raise UsageError(
+            f"{model} is a method without bundled weights: give a file of weights (--weights FILE, or weights= in "
+            "Python), or in Python a network"
+        )
+    path = entry.verified_path() if weights is None and entry is not None else Path(str(weights))
+    text = read_weights(path).metadata.get("tapetum.provenance")
+    known = json.loads(text) if text else {"weights": path.name}
+    return load_model(path, method=entry.method if entry else model), known
+
+
+def _check_has_form(network: nn.Module, name: str) -> None:
+    reason = cast("Properties", network.properties).no_onnx
+    if reason is not None:
+        raise UsageError(f"{name}: has no ONNX form ({reason}): it runs in the torch engine only")
 
 
 class _Thumbnail(nn.Module):

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from tapetum.errors import InputError
 from tapetum.methods.contract import OnStep, Place, Properties
 
 
@@ -82,3 +84,9 @@ class Engine(Protocol):
     def free_memory(self) -> int:
         """Bytes that are free on the device now."""
         ...
+
+
+def check_finite(enhanced: np.ndarray) -> None:
+    """Raises InputError for a network's result with NaN or infinite values, which rounding would make black or white."""
+    if not math.isfinite(enhanced.sum(dtype=np.float64)):  # a sum, since it needs no second array
+        raise InputError("the model makes values of it that are no numbers (NaN or infinite): are its weights damaged?")
