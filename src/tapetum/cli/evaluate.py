@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli import options
-from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
+from tapetum.cli.console import DONE, FAILED, print_table, printable, progress_bar, say
 from tapetum.cli.measuring import check_folders, check_one_model, named, tell, with_weights
-from tapetum.errors import UsageError
+from tapetum.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from tapetum.data.pairs import Pair
@@ -122,24 +122,28 @@ def evaluate(
     splits = {} if keep or unpaired else find(data, split, layout, low, target)
     splits = {name: pairs[:limit] for name, pairs in splits.items()}
     notes: list[str] = []
+    failed: list[InputError] = []
     if predictions is None:
         given = [(named(name, weights, chosen_options), name, weights) for name in models]
         notes = check_seen(given, splits or alone(keep or unpaired, limit), data, allow_seen)
     if keep is not None:
         for name, enhancer in enhancers(models, weights, device, chosen_options):
-            rows += keep_rows(name, enhancer, keep, limit, pictures)
+            rows += keep_rows(name, enhancer, keep, limit, pictures, failed)
     elif unpaired is not None:
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
-            rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra)
+            rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra, failed)
     else:
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             for part, pairs in splits.items():
-                measured = measure(name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures)
+                measured = measure(
+                    name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures, failed
+                )
                 rows += watched(measured, f"{name} {part}", len(pairs))
-    for note in notes:
+    for note in [*notes, *(f"error: {error}" for error in failed)]:
         say(note)
-    report(rows, "unpaired" if unpaired is not None else chosen.name, csv, json)
-    raise typer.Exit(DONE)
+    if rows:
+        report(rows, "unpaired" if unpaired is not None else chosen.name, csv, json)
+    raise typer.Exit(FAILED if failed else DONE)
 
 
 def chosen_metrics(names: list[str], download: bool, targets: bool) -> list[str]:
@@ -217,21 +221,24 @@ def measure(
     gt_mean: str,
     timed: bool,
     pictures: Path | None,
+    failed: list[InputError],
 ) -> Iterator[Row]:
     from tapetum.data.layouts import get_layout, read_picture_file
     from tapetum.evaluation.run import measure_pairs
 
     read = get_layout(layout).read if layout else read_picture_file
-    return measure_pairs(name, split, pairs, predict, protocol, read, gt_mean, timed, pictures)
+    return measure_pairs(name, split, pairs, predict, protocol, read, gt_mean, timed, pictures, failed)
 
 
-def keep_rows(name: str, enhancer: Enhancer, folder: Path, limit: int | None, pictures: Path | None) -> list[Row]:
+def keep_rows(
+    name: str, enhancer: Enhancer, folder: Path, limit: int | None, pictures: Path | None, failed: list[InputError]
+) -> list[Row]:
     from tapetum.data.pictures import list_pictures
     from tapetum.evaluation.run import measure_keep
 
     files = list_pictures(folder)[:limit]
     split = folder.resolve().name
-    return watched(measure_keep(name, split, files, enhancer, pictures), f"{name} {split}", len(files))
+    return watched(measure_keep(name, split, files, enhancer, pictures, failed), f"{name} {split}", len(files))
 
 
 def unpaired_rows(
@@ -242,6 +249,7 @@ def unpaired_rows(
     timed: bool,
     pictures: Path | None,
     extra: list[str],
+    failed: list[InputError],
 ) -> list[Row]:
     from tapetum.data.layouts import read_picture_file
     from tapetum.data.pairs import pairs_of_pictures
@@ -251,7 +259,7 @@ def unpaired_rows(
     pairs = pairs_of_pictures(folder)[:limit]
     split = folder.resolve().name
     measures = tuple(dict.fromkeys((*WITHOUT_TARGET, *extra)))
-    rows = measure_unpaired(name, split, pairs, predictor(pairs), read_picture_file, timed, pictures, measures)
+    rows = measure_unpaired(name, split, pairs, predictor(pairs), read_picture_file, timed, pictures, measures, failed)
     return watched(rows, f"{name} {split}", len(pairs))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from tapetum.metrics import score
 Read = Callable[[Path], NDArray[np.float32]]
 Predict = Callable[[Pair, NDArray[np.float32]], NDArray[np.generic]]
 """``(pair, low) -> enhanced``: pictures ``(H, W, 3)``, floating in [0, 1] (or uint8 where it was stored so)."""
+
+Item = TypeVar("Item")
 
 KEEP = "psnr_keep"
 
@@ -70,6 +72,19 @@ def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
     return lambda pair, low: load_rgb(files[pair.name])
 
 
+def each(items: Sequence[Item], measure: Callable[[Item], Row], failed: list[InputError] | None) -> Iterator[Row]:
+    """``measure`` of every item. One that cannot be measured goes to ``failed``, and the next begins; None: it ends
+    the work.
+    """
+    for item in items:
+        try:
+            yield measure(item)
+        except InputError as error:
+            if failed is None:
+                raise
+            failed.append(error)
+
+
 def measure_pairs(
     model: str,
     split: str,
@@ -80,6 +95,7 @@ def measure_pairs(
     correction: str,
     timed: bool = True,
     pictures: Path | None = None,
+    failed: list[InputError] | None = None,
 ) -> Iterator[Row]:
     """One row per pair, as soon as it is measured: every measure of the protocol, plain and, where it compares with the
     target, after ``correction``.
@@ -88,11 +104,13 @@ def measure_pairs(
         read: a file to ``(H, W, 3)`` in [0, 1].
         correction: GT-mean variant; its values have the key ``MEASURE/CORRECTION``.
         pictures: folder for before/after/target pictures.
+        failed: where errors go instead of being raised (:func:`each`).
 
     Raises:
         InputError: a picture cannot be read, or sizes differ.
     """
-    for pair in pairs:
+
+    def measure(pair: Pair) -> Row:
         low, target = protocol.prepare(read(pair.low), read(pair.target))
         begin = time.perf_counter()
         enhanced = predict(pair, low)
@@ -103,7 +121,9 @@ def measure_pairs(
             raise InputError(f"{pair.low}: {error}") from None
         if pictures is not None:
             save(pictures, f"{model}-{split}-{pair.name}", {"before": low, "after": enhanced, "target": target})
-        yield Row(model, split, pair.name, pair.scene, values, seconds)
+        return Row(model, split, pair.name, pair.scene, values, seconds)
+
+    return each(pairs, measure, failed)
 
 
 def figures(
@@ -125,21 +145,32 @@ def figures(
 
 
 def measure_keep(
-    model: str, split: str, files: Sequence[Path], enhancer: Enhancer, pictures: Path | None = None
+    model: str,
+    split: str,
+    files: Sequence[Path],
+    enhancer: Enhancer,
+    pictures: Path | None = None,
+    failed: list[InputError] | None = None,
 ) -> Iterator[Row]:
     """How far well-exposed photographs stay as they are: "psnr_keep" is psnr_rgb_uint8 of the result and the input.
+
+    Args:
+        failed: where errors go instead of being raised (:func:`each`).
 
     Raises:
         InputError: a picture cannot be read.
     """
-    for file in files:
+
+    def measure(file: Path) -> Row:
         image = load_rgb(file)
         begin = time.perf_counter()
         enhanced = enhancer(image)
         seconds = time.perf_counter() - begin
         if pictures is not None:
             save(pictures, f"{model}-{split}-{file.stem}", {"before": image, "after": enhanced})
-        yield Row(model, split, file.name, file.name, {KEEP: score("psnr_rgb_uint8", enhanced, image)}, seconds)
+        return Row(model, split, file.name, file.name, {KEEP: score("psnr_rgb_uint8", enhanced, image)}, seconds)
+
+    return each(files, measure, failed)
 
 
 def measure_unpaired(
@@ -151,6 +182,7 @@ def measure_unpaired(
     timed: bool = True,
     pictures: Path | None = None,
     measures: Sequence[str] = WITHOUT_TARGET,
+    failed: list[InputError] | None = None,
 ) -> Iterator[Row]:
     """One row per picture that has no target.
 
@@ -159,11 +191,13 @@ def measure_unpaired(
         read: a file to ``(H, W, 3)`` in [0, 1].
         measures: that need no target.
         pictures: folder for before/after pictures.
+        failed: where errors go instead of being raised (:func:`each`).
 
     Raises:
         InputError: a picture cannot be read, or is too small for a measure.
     """
-    for pair in pairs:
+
+    def measure(pair: Pair) -> Row:
         low = read(pair.low)
         begin = time.perf_counter()
         enhanced = predict(pair, low)
@@ -174,7 +208,9 @@ def measure_unpaired(
             raise InputError(f"{pair.low}: {error}") from None
         if pictures is not None:
             save(pictures, f"{model}-{split}-{pair.name}", {"before": low, "after": enhanced})
-        yield Row(model, split, pair.name, pair.scene, values, seconds)
+        return Row(model, split, pair.name, pair.scene, values, seconds)
+
+    return each(pairs, measure, failed)
 
 
 def save(folder: Path, name: str, panels: dict[str, NDArray[Any]]) -> None:
