@@ -31,9 +31,9 @@ def models(
 
 
 def list_rows(only: str | None = None) -> list[dict[str, Any]]:
-    """One entry per name, or the one of a name. A method's parameters are those of its default configuration, its options
-    those of the bundled weights that its name stands for, or else of that configuration; both are known only where
-    torch is installed, as are the options of bundled weights. In ONNX these have none.
+    """One entry per name, or the one of a name. A method's parameters are those of its default configuration, its
+    options those of the bundled weights that its name stands for, or else of that configuration; both are known only
+    where torch is installed, as are the options of bundled weights. In ONNX these have none.
 
     Raises:
         UsageError: no such name.

@@ -87,6 +87,6 @@ class Engine(Protocol):
 
 
 def check_finite(enhanced: np.ndarray) -> None:
-    """Raises InputError for a network's result with NaN or infinite values, which rounding would make black or white."""
+    """Raises InputError for a network's result with NaN or infinite values, which would be written as black."""
     if not math.isfinite(enhanced.sum(dtype=np.float64)):  # a sum, since it needs no second array
         raise InputError("the model makes values of it that are no numbers (NaN or infinite): are its weights damaged?")
