@@ -106,3 +106,20 @@ def test_wrong_usage_is_said_before_the_work(arguments, words, tapetum, pairs, d
     result = tapetum("evaluate", "--model", doubler, *(argument.format(set=pairs) for argument in arguments))
     assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1)
     assert words in result.err
+
+
+@pytest.mark.parametrize("way", ["--data", "--keep", "--unpaired"])
+def test_a_bad_picture_is_said_and_the_rest_is_measured(way, tapetum, pairs, doubler, tmp_path):
+    (pairs / "eval15" / "low" / "1.png").write_bytes(b"no picture")
+    folder = pairs if way == "--data" else pairs / "eval15" / "low"
+    result = tapetum("evaluate", way, folder, "--model", doubler, "--json", tmp_path / "t.json")
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert "1.png" in result.err
+    (entry,) = json.loads((tmp_path / "t.json").read_text())["results"]
+    assert entry["pictures"] == 2
+    for file in (pairs / "eval15" / "low").iterdir():
+        file.write_bytes(b"no picture")
+    result = tapetum("evaluate", way, folder, "--model", doubler, "--json", tmp_path / "u.json")
+    assert (result.code, len(result.errors), result.out) == (1, 3, "")
+    assert not (tmp_path / "u.json").exists()

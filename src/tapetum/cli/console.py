@@ -54,7 +54,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout: as wide as the terminal, and in full where stdout is no terminal."""
+    """A table on stdout, as wide as the terminal; what does not fit goes on in the next line."""
+    for column in table.columns:
+        column.overflow = "fold"
     console_for(sys.stdout).print(table)
 
 
