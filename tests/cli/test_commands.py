@@ -102,6 +102,10 @@ def test_a_dry_run_prints_the_whole_recipe(tapetum, tmp_path):
     # what was printed is a recipe
     (tmp_path / "again.yaml").write_text(result.out)
     assert tapetum("train", tmp_path / "again.yaml", "--dry-run").out == result.out
+    result = tapetum("train", "default", "data.root=nowhere", "--dry-run")
+    assert (result.code, yaml.safe_load(result.out)["data"]["root"]) == (0, "nowhere")
+    assert [line for line in result.err.splitlines() if line.startswith("note: ")]
+    assert "nowhere" in result.err
 
 
 @pytest.fixture

@@ -370,3 +370,12 @@ def test_labels_convert_refuses(tapetum, data, tmp_path):
     one_line(tapetum(*arguments, tmp_path / "a.json", "--split", "test", "--split", "val"), 2, "give one --split")
     one_line(tapetum(*arguments, data), 2, "the data set itself")
     one_line(tapetum("labels", "convert", tmp_path / "nowhere", tmp_path / "x"), 1, "no such folder of a data set")
+    one_line(tapetum(*arguments, tmp_path / "out.txt"), 2, "choose a name ending in .json, or a folder")
+    for name, there in (("a.json", "a.json"), ("yolo", "yolo/mine.txt")):
+        (tmp_path / there).parent.mkdir(exist_ok=True)
+        (tmp_path / there).write_text("mine")
+        one_line(tapetum(*arguments, tmp_path / name), 2, "exists: --overwrite replaces it")
+        assert (tmp_path / there).read_text() == "mine"
+        assert tapetum(*arguments, tmp_path / name, "--overwrite").code == 0
+    data_yaml = (tmp_path / "yolo" / "data.yaml").read_text()
+    assert "train: images/all\nval: images/all\n" in data_yaml

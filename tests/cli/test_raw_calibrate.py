@@ -195,3 +195,21 @@ def test_one_iso_speed(tmp_path: Path, tapetum: Callable) -> None:
     assert content["name"] == "Mine"
     assert content["gain"][100] == pytest.approx(1.0, rel=0.2)
     assert content["tukey"]["slope"] == 0
+
+
+def test_a_camera_without_row_noise_is_given_none(tmp_path: Path, tapetum: Callable) -> None:
+    rng = np.random.default_rng(5)
+    for iso, gain in ((100, 0.5), (400, 2.0), (1600, 8.0)):
+
+        def shot(mean: float, gain: float = gain) -> np.ndarray:
+            light = rng.poisson(mean, (256, 256)) * gain
+            return np.clip(np.rint(BLACK + light + rng.normal(0, 2, light.shape)), 0, WHITE).astype("<u2")
+
+        for i in range(4):
+            write(tmp_path / "flats" / f"{iso}-{i}.raw", shot(0.4 * (WHITE - BLACK) / gain), iso, 0.5)
+            write(tmp_path / "bias" / f"{iso}-{i}.raw", shot(0), iso, 1e-4)
+    result = tapetum("raw", "calibrate", tmp_path / "flats", "--bias", tmp_path / "bias", "-o", tmp_path / "c.yaml")
+    assert result.code == 0, result.errors
+    row = read_card(tmp_path / "c.yaml").row
+    for gain in (0.1, 1.0, 30.0):  # rows of pure chance would have 0.09 DN
+        assert row.at(gain, 0.0) < 0.01

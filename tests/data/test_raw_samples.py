@@ -89,6 +89,16 @@ def test_every_kind_is_a_function_of_seed_and_index(photographs: list[Path], pai
     assert len(first) == 40
 
 
+def test_colours_of_photographs_are_exchanged(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    Image.fromarray(np.full((40, 40, 3), (200, 20, 90), np.uint8)).save(path)
+    brightest = set()
+    for colours in (0.0, 1.0):
+        dataset = RawDataset([source([path], SYNTHETIC, tmp_path)], 16, 0, 40, colours=colours)
+        brightest = {int(dataset[index]["target"].mean((1, 2))[:3].argmax()) for index in range(40)}
+        assert brightest == ({0} if colours == 0 else {0, 1, 2})
+
+
 def test_synthetic_lows_have_their_targets_light(pair: RawPair, tmp_path: Path) -> None:
     dataset = RawDataset([source([pair], SYNTHETIC, tmp_path)], None, 0, 8)
     for index in range(8):

@@ -1,6 +1,8 @@
 """Recipes are validated strictly, and every mistake is one line that says where."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -83,6 +85,13 @@ def test_the_narrow_retidiff_is_one_network_in_all_stages(name, task):
     wanted = dataclasses.replace(method.configs["narrow"], task=task)
     assert stage1.config == "narrow"
     assert make_config(method, priors.config) == make_config(method, stage2.config) == wanted
+
+
+def test_the_recipe_that_the_docs_show_is_whole(tmp_path):
+    shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(# mine\.yaml\n.*?)```", shown, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load_recipe(tmp_path / "mine.yaml").method == "retinexformer"
 
 
 def test_overrides_reach_any_depth(small):

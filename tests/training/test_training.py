@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from tapetum.data.pairs import pairs_of_folders
 from tapetum.data.pictures import load_rgb
 from tapetum.errors import TapetumError, UsageError
+from tapetum.evaluation.seen import check_seen
 from tapetum.imaging import Picture, write_picture
 from tapetum.training.module import BAD_STEPS, TrainingModule
 from tapetum.training.module import scores as scores_of
@@ -155,6 +158,31 @@ def test_training_can_begin_with_weights(recipe_file, tmp_path):
         torch.testing.assert_close(a[key], b[key], atol=1e-6, rtol=0)
     with pytest.raises(UsageError, match=r"nothing\.safetensors"):
         train(load_recipe(recipe_file, ["name=third", "weights=nothing.safetensors"]))
+
+
+def test_weights_of_a_run_lie_where_its_folder_is(recipe_file, tmp_path):
+    first = train(load_recipe(recipe_file, ["run.steps=1"]))
+    changes = ["name=second", "run.steps=1", "weights=run:small"]
+    assert load_recipe(recipe_file, changes).weights == str(first)
+    train(load_recipe(recipe_file, changes))
+    assert load_recipe(recipe_file, [*changes, "run.folder=else"]).weights == str(
+        Path("else/small/weights.safetensors")
+    )
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(recipe_file, tmp_path):
+    train(load_recipe(recipe_file, ["run.steps=2", "run.save_every=2"]))
+    checkpoint = tmp_path / "runs" / "small" / "checkpoints" / "last.ckpt"
+    told = json.loads(read_weights(checkpoint).metadata["tapetum.provenance"])
+    of_file = json.loads(
+        read_weights(tmp_path / "runs" / "small" / "weights.safetensors").metadata["tapetum.provenance"]
+    )
+    assert told["trained_on"] == of_file["trained_on"]
+    assert told["recipe"] == of_file["recipe"]
+    pairs = {"part": pairs_of_folders(tmp_path / "data" / "low", tmp_path / "data" / "high")}
+    with pytest.raises(UsageError, match="was trained on scenes of part"):
+        check_seen([("mine", "twilight", checkpoint)], pairs)
+    assert check_seen([("mine", "twilight", checkpoint)], pairs, allow=True)
 
 
 def test_missing_pictures_are_said_first(recipe_file, tmp_path):

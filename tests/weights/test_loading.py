@@ -147,6 +147,14 @@ def test_unknown_files_are_listed(tmp_path: Path) -> None:
         load_model(tmp_path / "a.pth")
 
 
+def test_the_method_that_a_file_resembles_is_named(tmp_path: Path) -> None:
+    state = create_model("mst_plus_plus").state_dict()
+    del state["conv_in.weight"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"of them of mst_plus_plus, which .* also has conv_in\.weight;"):
+        load_model(tmp_path / "a.pth")
+
+
 def test_differences_are_listed(tmp_path: Path) -> None:
     state = tiny().state_dict()
     keys = list(state)

@@ -54,7 +54,8 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout, as wide as the terminal; what does not fit goes on in the next line."""
+    """A table on stdout: as wide as the terminal, and what does not fit goes on in the next line; one line for each row
+    where stdout is no terminal."""
     for column in table.columns:
         column.overflow = "fold"
     console_for(sys.stdout).print(table)
@@ -63,7 +64,7 @@ def print_table(table: Table) -> None:
 def console_for(stream: Any) -> Console:
     from rich.console import Console
 
-    width = None if stream.isatty() else 160
+    width = None if stream.isatty() else 1000
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
 

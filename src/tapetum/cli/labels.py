@@ -33,6 +33,7 @@ def convert(
     ],
     split: Split = None,
     clip: Clip = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Turn ExDark's annotations into COCO's JSON, or into a folder of YOLO text with the pictures and data.yaml.
 
@@ -48,6 +49,10 @@ def convert(
         raise UsageError("COCO's format has a file for each split: give one --split")
     if not coco and output.exists() and data.exists() and output.samefile(data):
         raise UsageError(f"{printable(output)}: the data set itself; choose another folder")
+    if not coco and (output.is_file() or output.suffix.lower() in (".txt", ".yaml", ".xml")):
+        raise UsageError(f"{printable(output)}: choose a name ending in .json, or a folder for YOLO's format")
+    if not overwrite and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+        raise UsageError(f"{printable(output)} exists: --overwrite replaces it, or what is in it")
     parts = [read_detection_set(data, name, clip=clip) for name in splits]
     if coco:
         write_coco(parts[0], output)

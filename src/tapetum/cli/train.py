@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tapetum.cli.console import DONE, STOPPED, printable, say
-from tapetum.errors import require
+from tapetum.errors import UsageError, require
 
 
 def train(
@@ -16,7 +16,10 @@ def train(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as run.steps=1000.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of where a stopped run was.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe, print it in full, and stop.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the recipe, print it in full, say which pictures are missing, and stop."),
+    ] = False,
 ) -> None:
     """Train by a recipe. A run that was stopped goes on where it was."""
     require("pydantic", "torch", "training")
@@ -29,6 +32,7 @@ def train(
     if dry_run:
         import yaml
 
+        from tapetum.training.data import make_sources
         from tapetum.training.run import check_parts
 
         check_parts(recipes)
@@ -36,6 +40,11 @@ def train(
             if len(recipes) > 1:
                 typer.echo("---")
             typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+        try:
+            for loaded in recipes:
+                make_sources(loaded)
+        except UsageError as error:
+            say(f"note: {error}")
         raise typer.Exit(DONE)
     from lightning.pytorch.utilities import rank_zero_only
 

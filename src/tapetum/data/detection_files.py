@@ -64,7 +64,10 @@ def write_yolo(parts: Sequence[DetectionSet], folder: Path) -> None:
     _write("".join(f"{name}\n" for name in classes), folder / "classes.txt")
     # JSON strings are YAML's too, whatever characters the names have
     lines = [f"path: {json.dumps(folder.resolve().as_posix())}"]
-    lines += [f"{data.split}: images/{data.split}" for data in parts]
+    places = {data.split: f"images/{data.split}" for data in parts}
+    if list(places) == ["all"]:  # pictures that are not split: trainers want both all the same
+        places = dict.fromkeys(("train", "val"), *places.values())
+    lines += [f"{name}: {place}" for name, place in places.items()]
     lines += ["names:", *(f"  {index}: {json.dumps(name)}" for index, name in enumerate(classes))]
     _write("\n".join(lines) + "\n", folder / "data.yaml")
 

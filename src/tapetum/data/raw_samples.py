@@ -47,12 +47,14 @@ class SyntheticNoise:
 
     Attributes:
         gain: range of K; None: what the camera's card covers.
+        in_stops: see :func:`tapetum.data.raw_noise.model.draw_parameters`.
     """
 
     model: NoiseModel
     cameras: Sequence[CameraNoise]
     ratio: tuple[float, float] = RATIOS
     gain: tuple[float, float] | None = GAINS
+    in_stops: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,23 @@ class RawDataset(Dataset[dict[str, Tensor]]):
         seed: of everything that is drawn.
         length: number of samples.
         memory: bytes of decoded pictures that are kept, in each process that reads.
+        colours: how often the three channels of a photograph are exchanged (a probability), before it is unprocessed.
     """
 
     def __init__(
-        self, sources: Sequence[RawSource], patch: int | None, seed: int, length: int, memory: int = 10**9
+        self,
+        sources: Sequence[RawSource],
+        patch: int | None,
+        seed: int,
+        length: int,
+        memory: int = 10**9,
+        colours: float = 0.0,
     ) -> None:
         self.sources = list(sources)
         self.patch = patch
         self.seed = seed
         self.length = length
+        self.colours = colours
         weights = np.array([source.weight for source in self.sources], float)
         self._shares = weights / weights.sum()
         self._store = PictureStore(memory)
@@ -133,17 +143,23 @@ class RawDataset(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, index])
         source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
         item = source.pictures[int(rng.integers(len(source.pictures)))]
-        sample = draw_sample(source, item, self._store, rng, self.patch)
+        sample = draw_sample(source, item, self._store, rng, self.patch, self.colours)
         flips = [bool(bit) for bit in rng.integers(2, size=3)]
         return {name: turn(view, *flips) if view.ndim else view for name, view in sample.items()}
 
 
 def draw_sample(
-    source: RawSource, item: Path | RawPair, store: PictureStore, rng: np.random.Generator, patch: int | None
+    source: RawSource,
+    item: Path | RawPair,
+    store: PictureStore,
+    rng: np.random.Generator,
+    patch: int | None,
+    colours: float = 0.0,
 ) -> dict[str, Tensor]:
     """One sample before it is turned; ``patch`` None: the whole picture."""
     if isinstance(item, Path):
-        return _noisy(_unprocessed(store.get(item, load_rgb), rng, patch, source.shrink), source.noise, rng)
+        clean = _unprocessed(store.get(item, load_rgb), rng, patch, source.shrink, colours)
+        return _noisy(clean, source.noise, rng)
     frame = source.cache.get(item.target)
     rows, columns = _place(frame.size, patch, source.stride, rng)
     target = as_stored(frame.part(rows, columns))
@@ -220,7 +236,7 @@ def lengthened(
 
 
 def _unprocessed(
-    picture: NDArray[np.uint8], rng: np.random.Generator, patch: int | None, shrink: int
+    picture: NDArray[np.uint8], rng: np.random.Generator, patch: int | None, shrink: int, colours: float
 ) -> NDArray[np.float32]:
     side = 2 * patch if patch else None
     factor = int(rng.integers(1, shrink + 1)) if min(picture.shape[:2]) >= shrink * (side or 2) else 1
@@ -231,6 +247,8 @@ def _unprocessed(
         height, width = (n // factor for n in window.shape[:2])
         blocks = window[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
         window = blocks.mean((1, 3), dtype=np.float32) / np.float32(255)
+    if colours and rng.random() < colours:
+        window = window[..., rng.permutation(3)]
     return unprocess(window, draw_development(rng))
 
 
@@ -238,7 +256,7 @@ def _noisy(
     clean: NDArray[np.float32], noise: SyntheticNoise | RealNoise, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     assert isinstance(noise, SyntheticNoise)  # what has no short exposure of its own
-    parameters = draw_parameters(noise.cameras, rng, noise.ratio, noise.gain)
+    parameters = draw_parameters(noise.cameras, rng, noise.ratio, noise.gain, noise.in_stops)
     target = torch.from_numpy(clean)
     low = add_noise(target, noise.model, parameters, GeneratorDraws(_generator(rng)))
     return _sample(low, target, float(parameters.ratio), float(parameters.gain))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tapetum.data.pairs import SPLITS_FILE, Pair, root_of_split
 from tapetum.data.places import TRAINED_ON, digest_of_place, folder_place, place_of
-from tapetum.errors import TapetumError, UsageError
+from tapetum.errors import TapetumError, UsageError, WeightsError
 from tapetum.evaluation.pairs import read_lists
 from tapetum.weights.registry import NAMED_WEIGHTS, stored_header
 
@@ -169,6 +169,19 @@ def _add_recipe(recipe: Any, folders: set[str], lists: set[tuple[str, str]]) -> 
             folders.add(folder_place(root / str(entry.get("folder"))))
 
 
+def _metadata(path: Path) -> Mapping[str, str]:
+    """Of a safetensors file without its tensors, or of a checkpoint."""
+    try:
+        return stored_header(path)["__metadata__"]
+    except (ValueError, KeyError):
+        from tapetum.weights.loading import read_weights
+
+        try:
+            return read_weights(path).metadata
+        except WeightsError:
+            return {}  # refused by whoever loads it
+
+
 def provenance_of(model: str, weights: Path | None) -> dict[str, Any] | None:
     """What the file of a model says of its origin; None where it says nothing, as published files do.
 
@@ -178,7 +191,7 @@ def provenance_of(model: str, weights: Path | None) -> dict[str, Any] | None:
     path = weights or (NAMED_WEIGHTS[model].path if model in NAMED_WEIGHTS else None)
     try:
         if path is not None:
-            metadata = stored_header(path)["__metadata__"]
+            metadata = _metadata(path)
         elif model.lower().endswith(".onnx"):
             from tapetum.engines.onnx import open_session
 

@@ -220,7 +220,7 @@ def training_loader(
     common: dict[str, Any] = {"seed": recipe.run.seed, "length": length, "memory": free_memory() // 2 // readers}
     raw = [source for source in sources if isinstance(source, RawSource)]
     if raw:
-        dataset = RawDataset(raw, data.patch, **common)
+        dataset = RawDataset(raw, data.patch, colours=data.colours, **common)
     else:
         srgb = [source for source in sources if isinstance(source, Source)]
         dataset = PatchDataset(srgb, data.patch, crop=data.crop, thumbnail=thumbnail, colours=data.colours, **common)

@@ -96,7 +96,7 @@ def _noise(section: SourceSection, options: RawSection) -> SyntheticNoise | Real
     if section.kind == "raw-pairs":
         return RealNoise(cameras[0], {**published_cameras(), **{c.name: c for c in cameras}}, options.lengthen)
     gain = None if options.gain == "camera" else options.gain
-    return SyntheticNoise(NoiseModel.parse(options.noise), cameras, options.ratio, gain)
+    return SyntheticNoise(NoiseModel.parse(options.noise), cameras, options.ratio, gain, options.in_stops)
 
 
 def _decode(source: RawSource, pictures: Sequence[Path | RawPair], where: str) -> None:

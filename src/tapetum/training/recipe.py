@@ -95,6 +95,8 @@ class RawSection(Section):
     """Whose noise, or whose gains by ISO speed (kind: raw-pairs, its first where the pictures do not say theirs):
     published names, or cards of ``tapetum raw calibrate``."""
     ratio: tuple[Annotated[float, Field(ge=1)], float] = (20.0, 300.0)
+    in_stops: bool = False
+    """Ratios are drawn evenly in stops (by their logarithm), which makes small ones as frequent as large ones."""
     gain: tuple[Annotated[float, Field(gt=0)], float] | Literal["camera"] = (0.1, 30.0)
     """Range of K, or what the cameras' cards cover."""
     lengthen: bool = False
@@ -281,7 +283,7 @@ class DataSection(Section):
     def _one_domain(self) -> DataSection:
         if len({source.is_raw for source in self.sources}) > 1:
             raise ValueError("RAW sources and others do not mix: a network has one kind of pictures")
-        unused = {"crop": 1.0, "colours": 0.0, "mixup": 0.0}
+        unused = {"crop": 1.0, "mixup": 0.0}
         for name, off in unused.items():
             if self.is_raw and getattr(self, name) != off:
                 raise ValueError(f"RAW sources have no {name}")
@@ -314,6 +316,9 @@ class RunSection(Section):
     folder: str = "runs"
 
 
+WEIGHTS = "weights.safetensors"
+"""What a training writes in the end, in its folder."""
+
 RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -322,13 +327,22 @@ class Recipe(Section):
     method: str
     config: str | dict[str, Any] | None = None
     weights: str | None = None
-    """File of weights to begin with; null: fresh ones. A method that is a later stage of a training needs the file of
-    the stage before."""
+    """File of weights to begin with, or ``run:NAME`` for what the recipe NAME has written into the same ``run.folder``;
+    null: fresh ones. A method that is a later stage of a training needs the file of the stage before."""
     objective: dict[str, Any] = Field(default_factory=dict)
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
     schedule: Annotated[CosineRestarts | Cosine | MultiStep | Linear | Vibrate, Field(discriminator="kind")]
     run: RunSection
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_a_run(cls, content: Any) -> Any:
+        weights, run = (content.get(key) for key in ("weights", "run")) if isinstance(content, dict) else (None, None)
+        if not (isinstance(weights, str) and weights.startswith("run:") and isinstance(run, dict)):
+            return content
+        folder = run.get("folder", RunSection.model_fields["folder"].default)
+        return {**content, "weights": str(Path(str(folder), weights.removeprefix("run:"), WEIGHTS))}
 
     @model_validator(mode="after")
     def _known_method(self) -> Recipe:

@@ -25,9 +25,8 @@ from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method
 from tapetum.training.data import Held, make_sources, pictures_of, training_loader, validation_loader
 from tapetum.training.module import TrainingModule, check_begun_with, make_parts
-from tapetum.training.recipe import Recipe
-from tapetum.training.stages import WEIGHTS
-from tapetum.weights.loading import read_weights, save_model
+from tapetum.training.recipe import WEIGHTS, Recipe
+from tapetum.weights.loading import CHECKPOINT_METADATA, describe, read_weights, save_model
 from tapetum.weights.registry import sha256_of
 
 LAST, BEST = "last.ckpt", "best"
@@ -243,6 +242,7 @@ def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callbac
             save_on_exception=True,
         ),
         Progress(recipe.run.steps, recipe.run.log_every),
+        Origin(recipe, data),
     ]
     if hasattr(get_method(recipe.method).objective, "healthy"):
         result.append(GoodWeights(folder, recipe, data))
@@ -277,6 +277,20 @@ class GoodWeights(pl.Callback):
         due = trainer.global_step % self.recipe.run.save_every == 0
         if trainer.is_global_zero and due and pl_module.objective.healthy:
             save_model(pl_module.network, self.path, facts(self.recipe, trainer, pl_module, self.data))
+
+
+class Origin(pl.Callback):
+    """Checkpoints say of themselves what files of weights do, for they can be taken as such."""
+
+    def __init__(self, recipe: Recipe, data: RecipeData) -> None:
+        self.recipe = recipe
+        self.data = data
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        checkpoint[CHECKPOINT_METADATA] = describe(pl_module.network, facts(self.recipe, trainer, pl_module, self.data))
 
 
 class Progress(pl.Callback):

@@ -18,9 +18,7 @@ from pydantic import Field
 
 from tapetum.errors import UsageError
 from tapetum.strict_yaml import Section, apply, validate
-from tapetum.training.recipe import Recipe, RecipeName, find_recipe, load_recipe, read_recipe
-
-WEIGHTS = "weights.safetensors"
+from tapetum.training.recipe import WEIGHTS, Recipe, RecipeName, find_recipe, load_recipe, read_recipe
 
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 

@@ -39,6 +39,10 @@ _AVERAGES = ("params_ema", "ema_helper")
 _HARMLESS = [argparse.Namespace, torch.device]
 
 
+CHECKPOINT_METADATA = "tapetum"
+"""Where a checkpoint of ours has what the metadata of our safetensors say."""
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """What a file of weights holds.
@@ -46,7 +50,8 @@ class WeightsFile:
     Attributes:
         state: tensors by clean key, without wrappers, a leading ``module.``, or what a checkpoint of training adds.
         entry: the wrapper that the tensors were in ("params", "params_ema", "state_dict", ...), or "".
-        metadata: texts of a safetensors file, else empty. Ours are under ``tapetum.*``.
+        metadata: texts of a safetensors file, or of a checkpoint of our training; else empty. Ours are under
+            ``tapetum.*``.
     """
 
     state: dict[str, Tensor]
@@ -74,7 +79,9 @@ def read_weights(path: str | Path, *, ema: bool = False) -> WeightsFile:
     if start[4:9] == b"\0\0\0\0{":  # asked first: the length before it may begin like the others
         content, metadata = _read_safetensors(path)
     elif start[:2] in (b"PK", b"\x80\x02"):
-        content, metadata = _read_pickle(path), {}
+        content = _read_pickle(path)
+        told = content.get(CHECKPOINT_METADATA) if isinstance(content, Mapping) else None
+        metadata = {k: v for k, v in told.items() if isinstance(v, str)} if isinstance(told, Mapping) else {}
     else:
         raise WeightsError(f"{path}: {_describe(start)}, not a file of weights (.safetensors, .pth, .pt)")
     state, entry = _unwrap(content, path, ema)
@@ -105,8 +112,23 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[Method, Any]:
         if config is not None:
             return method, config
     raise WeightsError(
-        f"weights of an unknown method ({len(state)} tensors: {_listed(state)}); known: {', '.join(HOMES)}"
+        f"weights of an unknown method ({len(state)} tensors: {_listed(state)}){_nearest(state)}; known: "
+        f"{', '.join(HOMES)}"
     )
+
+
+def _nearest(state: Mapping[str, Tensor]) -> str:
+    """What to say of the method whose keys most of these are, as where a few are missing; "" where there is none."""
+    shared: dict[str, tuple[int, list[str]]] = {}
+    for name in HOMES:
+        method = get_method(name)
+        with torch.device("meta"):
+            own = method.network(make_config(method, None)).state_dict()
+        shared[name] = sum(key in own for key in state), [key for key in own if key not in state]
+    name, (count, missing) = max(shared.items(), key=lambda item: item[1][0])
+    if 2 * count < len(state) or not missing:
+        return ""
+    return f", {count} of them of {name}, which in its default configuration also has {_listed(missing)}"
 
 
 def load_model(path: str | Path, method: str | None = None, config: Any = None, *, ema: bool = False) -> nn.Module:

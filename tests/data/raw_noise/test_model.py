@@ -187,6 +187,10 @@ def test_ranges_of_parameters() -> None:
         p = draw_parameters(cameras, rng, ratio=(100, 300), gain=None)
         assert low <= p.gain <= high
         assert 100 <= p.ratio <= 300
+    ratios = [draw_parameters(cameras, rng, ratio=(4, 256), in_stops=True).ratio for _ in range(1000)]
+    assert min(ratios) >= 4
+    assert max(ratios) <= 256
+    assert np.median(ratios) == pytest.approx(32, rel=0.15)  # half of the six stops
     fixed = parameters_of_draws(cameras[0], 0.0, 7.0, 0, 0, 0)
     assert (fixed.gain, fixed.ratio) == (1.0, 7.0)
     assert fixed.row == pytest.approx(math.exp(cameras[0].row.bias))

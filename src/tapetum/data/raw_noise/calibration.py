@@ -31,6 +31,7 @@ _SHAPES = (-0.45, 0.6)  # where lambda is looked for; below -1/2 there is no var
 _SAMPLES = 1 << 18
 _QUANTISATION = 1 / 12  # variance of rounding to whole numbers
 _LEAST = 1e-3  # DN: no scale is taken for smaller than that
+_SURE = 3.0  # standard errors that row noise must be away from none
 _HIDDEN = 0.15  # DN^2: bias frames of integers with less variance than that show their rounding, not their noise
 _CUT_OFF = 1e-3  # share of a bias frame's samples that may be 0
 _UNLIKE = 0.1  # by which two flats of one exposure may differ in brightness
@@ -105,7 +106,7 @@ def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Meas
     dark = [frame.numbers.astype(np.float32) - black[:, None, None] for frame in biases]
     pairs = list(zip(dark[::2], dark[1::2], strict=False))
     pixel_variance = float(np.mean([_pixel_variance(a - b) for a, b in pairs]))
-    row_variance = max(_row_variance(dark) - pixel_variance / (2 * dark[0].shape[2]), 0.0)
+    row_variance = _row_variance(dark, pixel_variance / (2 * dark[0].shape[2]))
     whole_variance = float(np.mean([_blocks(a - b).var((2, 3), ddof=1).mean() / 2 for a, b in pairs]))
     gain = _gain(flats, black, whole_variance, iso)
     if np.issubdtype(biases[0].numbers.dtype, np.integer):
@@ -126,7 +127,14 @@ def measure(flats: Sequence[Frame], biases: Sequence[Frame], iso: float) -> Meas
 
 
 def fit_scale(points: Sequence[tuple[float, float]]) -> Scale:
-    """The line through (log gain, log scale); with one point a constant, with two nothing is known of the scatter."""
+    """The line through (log gain, log scale); with one point a constant, with two nothing is known of the scatter.
+
+    Scales too small to be measured say nothing of the line: where half of them are, that is what the camera has.
+    """
+    known = [point for point in points if point[1] > _LEAST]
+    if 2 * len(known) <= len(points):
+        return Scale(0.0, math.log(_LEAST), 0.0)
+    points = known
     gains, scales = np.log(np.array(points, np.float64)).T
     if len(points) == 1 or np.ptp(gains) == 0:
         return Scale(0.0, float(scales.mean()), 0.0)
@@ -227,12 +235,16 @@ def _pixel_variance(difference: Packed) -> float:
     return float((difference - rows).var(dtype=np.float64)) / 2 * width / (width - 1)
 
 
-def _row_variance(dark: Sequence[Packed]) -> float:
-    """Variance of a frame's row means; what all frames share is a fixed pattern, not noise."""
+def _row_variance(dark: Sequence[Packed], by_pixels: float) -> float:
+    """Variance that rows have in common, beyond ``by_pixels``, that of means of independent pixels; 0 where chance
+    would do as well. What all frames share is a fixed pattern, not noise.
+    """
     rows = np.stack([_rows(frame) for frame in dark])
     rows -= rows.mean(axis=2, keepdims=True)  # the frame's own level
     count, height = rows.shape[0], rows.shape[2]
-    return float((rows - rows.mean(axis=0)).var()) * count / (count - 1) * height / (height - 1)
+    variance = float((rows - rows.mean(axis=0)).var()) * count / (count - 1) * height / (height - 1)
+    uncertainty = variance * math.sqrt(2 / (2 * (count - 1) * (height - 1)))
+    return variance - by_pixels if variance - by_pixels > _SURE * uncertainty else 0.0
 
 
 def _scale(variance: float) -> float:

@@ -60,17 +60,22 @@ def draw_parameters(
     rng: np.random.Generator,
     ratio: tuple[float, float] = RATIOS,
     gain: tuple[float, float] | None = GAINS,
+    in_stops: bool = False,
 ) -> NoiseParameters:
     """One sample's parameters: a camera uniformly, log K uniformly, its scales given K, a ratio, a shape.
 
     Args:
         ratio: range of the ratio (published: 100..300, or 20..300 where it is called continuous).
         gain: range of K; None: the range that the camera's card covers.
+        in_stops: the logarithm of the ratio is drawn uniformly, instead of the ratio.
     """
     camera = cameras[int(rng.integers(len(cameras)))]
     low, high = camera.gain_range if gain is None else gain
     log_gain = float(rng.uniform(math.log(low), math.log(high)))
-    drawn_ratio = float(rng.uniform(*ratio))
+    least, most = ratio
+    drawn_ratio = (
+        math.exp(rng.uniform(math.log(least), math.log(most))) if in_stops else float(rng.uniform(least, most))
+    )
     gaussian, row, tukey = (float(value) for value in rng.standard_normal(3))
     shape = camera.shapes[int(rng.integers(len(camera.shapes)))]
     return parameters_of_draws(camera, log_gain, drawn_ratio, gaussian, row, tukey, shape)
