@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,21 @@ def test_recognised_from_keys(name: str) -> None:
         state = make_network(METHOD.configs[name]).state_dict()
     method, config = recognise(state)
     assert method.name == "exposurediffusion"
-    assert config == METHOD.configs[name]
+    assert config == replace(METHOD.configs[name], iter_num=2)  # which changes no key
+
+
+def test_the_configuration_says_how_many_steps_are_the_default() -> None:
+    network = make_network(replace(METHOD.configs["tiny"], iter_num=1)).eval()
+    (option,) = [option for option in network.properties.options if option.name == "iterations"]
+    assert (option.default, network.noise_channels()) == (1, 4)
+    calls: list[tuple[int, int]] = []
+    low = torch.rand(1, 4, 16, 16)
+    with torch.no_grad():
+        result = network(low, ratio=8.0, on_step=lambda *step: calls.append(step))
+        assert torch.equal(result, network(low, ratio=8.0, iterations=1))
+    assert calls == [(1, 2), (2, 2)]
+    with pytest.raises(UsageError, match="iter_num must be 0 to 50, got -1"):
+        replace(METHOD.configs["tiny"], iter_num=-1)
 
 
 @pytest.mark.parametrize("wrapped", ["container", "bare", "module"])

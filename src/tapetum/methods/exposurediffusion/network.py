@@ -26,10 +26,7 @@ from tapetum.ops.random.poisson import poisson_of_normal
 
 CHANNELS = 4  # of a packed Bayer mosaic
 DEFAULT_ITERATIONS = 2  # the published iter_num: three calls of the network
-_OPTIONS = (
-    Option("iterations", DEFAULT_ITERATIONS, "steps of exposure after the first prediction", 0, 50),
-    SEED,
-)
+_MOST_ITERATIONS = 50
 _NO_ONNX = "its exposure process draws photons between the calls of its network"
 _UNET_WIDTHS = (32, 64, 128, 256, 512)
 
@@ -47,6 +44,7 @@ class ExposureDiffusionConfig:
         concat_origin: it sees the dark picture in every step.
         adaptive_res_and_x0: it predicts a clean picture, a residual and the mask that mixes them.
         resid: UNet without the adaptive layer: it predicts what is to be taken away from its input.
+        iter_num: steps of exposure after the first prediction where nothing else is asked for. It changes no weight.
 
     Raises:
         UsageError: a value that no network can have.
@@ -61,6 +59,7 @@ class ExposureDiffusionConfig:
     concat_origin: bool = False
     adaptive_res_and_x0: bool = True
     resid: bool = False
+    iter_num: int = DEFAULT_ITERATIONS
 
     def __post_init__(self) -> None:
         if self.backbone not in ("unet", "nafnet"):
@@ -69,6 +68,8 @@ class ExposureDiffusionConfig:
             raise UsageError("exposurediffusion: width and *_blk_num* are of the backbone nafnet; a unet has none")
         if self.width < 1 or min((self.middle_blk_num, *self.enc_blk_nums, *self.dec_blk_nums)) < 0:
             raise UsageError("exposurediffusion: width must be at least 1, and no number of blocks negative")
+        if not 0 <= self.iter_num <= _MOST_ITERATIONS:
+            raise UsageError(f"exposurediffusion: iter_num must be 0 to {_MOST_ITERATIONS}, got {self.iter_num}")
         if len(self.enc_blk_nums) != len(self.dec_blk_nums):
             raise UsageError(
                 f"exposurediffusion: enc_blk_nums and dec_blk_nums must have one entry for each level, got "
@@ -81,6 +82,12 @@ class ExposureDiffusionConfig:
 
     def _nafnet_fields(self) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
         return self.width, self.enc_blk_nums, self.middle_blk_num, self.dec_blk_nums
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What is left to the user."""
+        told = "steps of exposure after the first prediction"
+        return Option("iterations", self.iter_num, told, 0, _MOST_ITERATIONS), SEED
 
     @property
     def network_channels(self) -> int:
@@ -123,7 +130,7 @@ class Backbone(nn.Module):
         *,
         ratio: Tensor | float = 100.0,
         gain: Tensor | float = 1.0,
-        iterations: int = DEFAULT_ITERATIONS,
+        iterations: int | None = None,
         noise: Tensor | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Tensor:
@@ -133,7 +140,7 @@ class Backbone(nn.Module):
             low: the dark picture at the reference's brightness (amplified, clipped): ``(B, 4, H, W)`` in [0, 1].
             ratio: by which it was amplified, at least 1; one for all, or ``(B,)``.
             gain: K, DN per photo-electron; one for all, or ``(B,)``.
-            iterations: ``iter_num``; the network is called once more than that.
+            iterations: the network is called once more than that; None: the configuration's ``iter_num``.
             noise: standard normals ``(B, noise_channels(iterations), H, W)`` by which photons are drawn; None: their
                 mean is taken, and chance has no part.
             on_step: told after every call: which one, and of how many.
@@ -141,6 +148,7 @@ class Backbone(nn.Module):
         Returns:
             The picture at the reference's exposure, ``(B, 4, H, W)`` in [0, 1].
         """
+        iterations = self.config.iter_num if iterations is None else iterations
         fields = iter(() if noise is None else noise.split(CHANNELS, dim=1))
 
         def draw(mean: Tensor) -> Tensor:
@@ -154,9 +162,9 @@ class Backbone(nn.Module):
                 on_step(number, iterations + 1)
         return clean
 
-    def noise_channels(self, *, iterations: int = DEFAULT_ITERATIONS) -> int:
+    def noise_channels(self, *, iterations: int | None = None) -> int:
         """Normals wanted at every place of the picture."""
-        return CHANNELS * iterations
+        return CHANNELS * (self.config.iter_num if iterations is None else iterations)
 
     def predict(self, network_input: Tensor) -> Prediction:
         """One call: ``(B, network_channels, H, W)``; the present state are its first four channels."""
@@ -188,7 +196,7 @@ class UNet(Backbone):
             size_multiple=16,
             minimum_size=16,
             receptive_field=reach,
-            options=_OPTIONS,
+            options=config.options,
             noise_scale=1,
             iterative=True,
             no_onnx=_NO_ONNX,
@@ -246,7 +254,7 @@ class NAFNet(Backbone):
             minimum_size=2**levels,
             receptive_field=reach + config.middle_blk_num * 2**levels,
             context="picture",  # what it pools over
-            options=_OPTIONS,
+            options=config.options,
             noise_scale=1,
             iterative=True,
             no_onnx=_NO_ONNX,
