@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tapetum import metrics
-from tapetum.cli.evaluate import headings
+from tapetum.evaluation.report import title_of
 
 EXTRA = ("ciede2000_uint8", "loe_low_50", "entropy_gray601_uint8")
 
@@ -81,8 +81,8 @@ def test_measures_of_one_family_keep_their_whole_names():
         "psnr_y_uint8 GT-mean",
         "MAE GT-mean",
     ]
-    assert headings(columns) == expected
-    assert headings(["psnr_keep"]) == ["PSNR"]
+    assert [title_of(column, columns) for column in columns] == expected
+    assert title_of("psnr_keep", ["psnr_keep"]) == "PSNR"
 
 
 def test_without_targets(tapetum, pairs, doubler):

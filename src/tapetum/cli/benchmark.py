@@ -139,8 +139,8 @@ def from_file(file: Path, changes: list[str]) -> Plan:
 def show(table: Table) -> None:
     from rich import table as rich_table
 
-    from tapetum.evaluation.benchmark.results import decimals, title_of
     from tapetum.evaluation.benchmark.tables import extent
+    from tapetum.evaluation.report import decimals, title_of
 
     titles = [title_of(measure, table.measures) for measure in table.measures]
     drawn = rich_table.Table("model", *titles, "s/picture", box=None, pad_edge=False)

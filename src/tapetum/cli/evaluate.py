@@ -281,14 +281,16 @@ def report(rows: Sequence[Row], protocol: str, csv: Path | None, json: Path | No
 def show(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
 
+    from tapetum.evaluation.report import decimals, title_of
+
     measures = list(summaries[0].means)
-    titles = headings(measures)
+    titles = [title_of(measure, measures) for measure in measures]
     columns = ["model", "split", "pictures", *titles, f"worst {titles[0]}", "s/picture"]
     table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
     for summary in summaries:
-        figures = [cell(summary, measure) for measure in measures]
+        figures = [summary.means[measure].text(decimals(measure)) for measure in measures]
         name, value = summary.worst[measures[0]]
         figures.append(f"{value:.{decimals(measures[0])}f} ({printable(name)})")
         seconds = f"{summary.seconds:.3f}" if summary.seconds is not None else "-"
@@ -304,29 +306,8 @@ def show(summaries: Sequence[Summary]) -> None:
 def about(measure: str) -> dict[str, str]:
     """What the figures of a measure are, for those who read the JSON."""
     from tapetum import metrics
-    from tapetum.evaluation.run import KEEP
+    from tapetum.evaluation.report import KEEP, KEEP_IS
 
-    known = metrics.get("psnr_rgb_uint8" if measure == KEEP else measure)
+    known = metrics.get(KEEP_IS if measure == KEEP else measure)
     against = "low" if measure == KEEP else known.against
     return {"unit": known.unit, "better": known.better, "against": against, "source": known.source}
-
-
-def headings(measures: Sequence[str]) -> list[str]:
-    """ "PSNR", "PSNR GT-mean"; where two would be called alike the whole name."""
-    names = list(dict.fromkeys(measure.partition("/")[0] for measure in measures))
-    shorts = {name: name.split("_")[0].upper() for name in names}
-    of = {n: short if list(shorts.values()).count(short) == 1 else n for n, short in shorts.items()}
-    split = (measure.partition("/") for measure in measures)
-    return [of[name] + (" GT-mean" if correction else "") for name, _, correction in split]
-
-
-def cell(summary: Summary, measure: str) -> str:
-    return summary.means[measure].text(decimals(measure))
-
-
-def decimals(measure: str) -> int:
-    from tapetum import metrics
-    from tapetum.evaluation.run import KEEP
-
-    name = measure.partition("/")[0]
-    return metrics.get("psnr_rgb_uint8" if name == KEEP else name).decimals

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapetum.cli import developing
 from tapetum.cli.console import DONE, print_table, printable, progress_bar, say
 from tapetum.errors import InputError, UsageError, os_reason
 
 if TYPE_CHECKING:
     from tapetum.data.raw_noise.calibration import Frame
     from tapetum.data.raw_noise.cameras import CameraNoise
+    from tapetum.imaging.raw.options import Development
 
 _SIDE = 1024  # of the middle of a frame that is measured, packed pixels
 
@@ -32,6 +34,7 @@ def calibrate(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the camera. Default: what its files say.")
     ] = None,
+    geometry: developing.GeometryFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing card.")] = False,
 ) -> None:
     """Measure a camera's noise: gain, read noise and its shape, row noise, and how they depend on the ISO speed.
@@ -42,8 +45,10 @@ def calibrate(
     """
     from tapetum.data.raw_noise.calibration import calibrate as measure
     from tapetum.data.raw_noise.cameras import card_text
+    from tapetum.imaging.raw.options import development
     from tapetum.imaging.replacing import write_whole
 
+    reading = development(geometry=geometry)
     if output.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(f"{printable(output)}: a card is a YAML file: choose a name ending in .yaml")
     if output.exists() and not overwrite:
@@ -56,7 +61,7 @@ def calibrate(
         raise UsageError(f"{printable(min(twice))}: given as a flat frame and as a bias frame, which is it?")
     with progress_bar() as bar:
         task = bar.add_task("reading", total=sum(map(len, paths)))
-        (light, models), (dark, others) = (_frames(files, lambda: bar.advance(task)) for files in paths)
+        (light, models), (dark, others) = (_frames(files, reading, lambda: bar.advance(task)) for files in paths)
         models |= others
         if len(models) > 1:
             raise UsageError(f"frames of several cameras: {', '.join(sorted(models))}; calibrate one at a time")
@@ -89,14 +94,14 @@ def _files(given: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _frames(paths: Sequence[Path], advance: Callable[[], object]) -> tuple[list[Frame], set[str]]:
+def _frames(paths: Sequence[Path], reading: Development, advance: Callable[[], object]) -> tuple[list[Frame], set[str]]:
     """The middles of the frames, and the names of their cameras."""
     from tapetum.data.raw_noise.calibration import Frame
     from tapetum.imaging.raw import pack_bayer, read_raw
 
     frames, models = [], set()
     for path in paths:
-        raw = read_raw(path)
+        raw = read_raw(path, options=reading)
         if raw.shot.iso is None:
             raise InputError(f"{path}: does not tell its ISO speed, which the noise depends on")
         packed = pack_bayer(raw.mosaic, raw.pattern)

@@ -17,6 +17,8 @@ from tapetum.errors import InputError, os_reason
 from tapetum.imaging.replacing import write_whole
 
 RESAMPLINGS = 10_000
+KEEP, KEEP_IS = "psnr_keep", "psnr_rgb_uint8"
+"""How far good pictures stay as they are: the second measure, of the result and the input."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,20 @@ def better(measure: str) -> str:
     """
     name = measure.partition("/")[0]
     return metrics.get(name).better if name in metrics.names() else "higher"
+
+
+def title_of(measure: str, among: Sequence[str]) -> str:
+    """ "PSNR", "PSNR GT-mean"; the whole name where two of ``among`` would be called alike."""
+    name, _, correction = measure.partition("/")
+    short = name.split("_")[0].upper()
+    alike = {other.partition("/")[0] for other in among if other.partition("/")[0].split("_")[0].upper() == short}
+    return (short if len(alike) == 1 else name) + (" GT-mean" if correction else "")
+
+
+def decimals(measure: str) -> int:
+    """That its figures are shown with."""
+    name = measure.partition("/")[0]
+    return metrics.get(KEEP_IS if name == KEEP else name).decimals
 
 
 def percent(value: float) -> str:

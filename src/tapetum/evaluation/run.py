@@ -17,7 +17,7 @@ from tapetum.data.pictures import list_pictures, load_rgb
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation.protocols import WITHOUT_TARGET, Protocol
-from tapetum.evaluation.report import Row
+from tapetum.evaluation.report import KEEP, KEEP_IS, Row
 from tapetum.imaging import write_picture
 from tapetum.imaging.comparison import side_by_side
 from tapetum.imaging.replacing import make_folder
@@ -28,8 +28,6 @@ Predict = Callable[[Pair, NDArray[np.float32]], NDArray[np.generic]]
 """``(pair, low) -> enhanced``: pictures ``(H, W, 3)``, floating in [0, 1] (or uint8 where it was stored so)."""
 
 Item = TypeVar("Item")
-
-KEEP = "psnr_keep"
 
 
 def by_enhancer(enhancer: Enhancer, protocol: Protocol) -> Predict:
@@ -168,7 +166,7 @@ def measure_keep(
         seconds = time.perf_counter() - begin
         if pictures is not None:
             save(pictures, f"{model}-{split}-{file.stem}", {"before": image, "after": enhanced})
-        return Row(model, split, file.name, file.name, {KEEP: score("psnr_rgb_uint8", enhanced, image)}, seconds)
+        return Row(model, split, file.name, file.name, {KEEP: score(KEEP_IS, enhanced, image)}, seconds)
 
     return each(files, measure, failed)
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tapetum.evaluation.benchmark.results import Table, decimals, title_of
-from tapetum.evaluation.report import better
+from tapetum.evaluation.benchmark.results import Table
+from tapetum.evaluation.report import better, decimals, title_of
 
 
 def strips(table: Table, measure: str) -> str:

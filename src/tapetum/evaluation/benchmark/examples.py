@@ -14,9 +14,9 @@ from tapetum.evaluation.benchmark.charts import curve
 from tapetum.evaluation.benchmark.measuring import Image, Task, pictures
 from tapetum.evaluation.benchmark.parts import data_uri
 from tapetum.evaluation.benchmark.plan import measured
-from tapetum.evaluation.benchmark.results import Table, decimals, title_of
+from tapetum.evaluation.benchmark.results import Table
 from tapetum.evaluation.benchmark.stored import open_store
-from tapetum.evaluation.report import better
+from tapetum.evaluation.report import better, decimals, title_of
 
 ERROR_SCALE = 0.3
 """Mean absolute error of a pixel that is drawn as the brightest."""

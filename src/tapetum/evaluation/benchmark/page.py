@@ -12,10 +12,10 @@ from tapetum.evaluation.benchmark.downstream import Downstream
 from tapetum.evaluation.benchmark.examples import ERROR_SCALE, examples_of
 from tapetum.evaluation.benchmark.measuring import Task
 from tapetum.evaluation.benchmark.parts import sheet, text_table
-from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
+from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table
 from tapetum.evaluation.benchmark.stored import About
 from tapetum.evaluation.benchmark.tables import cost_cells, extent, facts_lines, missing
-from tapetum.evaluation.report import better
+from tapetum.evaluation.report import better, decimals, title_of
 from tapetum.evaluation.robustness.section import section as robustness_section
 
 # nothing may be loaded but what is in the file; the browser itself sees to that

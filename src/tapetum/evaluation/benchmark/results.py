@@ -152,18 +152,6 @@ def _best_picture(measure: str, rows: Sequence[Row]) -> tuple[str, float]:
     return row.name, row.values[measure]
 
 
-def title_of(measure: str, among: Sequence[str]) -> str:
-    """ "PSNR", "PSNR GT-mean"; the whole name where two of ``among`` would be called alike."""
-    name, _, correction = measure.partition("/")
-    short = name.split("_")[0].upper()
-    alike = {other.partition("/")[0] for other in among if other.partition("/")[0].split("_")[0].upper() == short}
-    return (short if len(alike) == 1 else name) + (" GT-mean" if correction else "")
-
-
-def decimals(measure: str) -> int:
-    return metrics.get(measure.partition("/")[0]).decimals
-
-
 def as_dict(results: Results) -> dict[str, Any]:
     """Everything for programs."""
     known = {name: metrics.get(name) for table in results.tables for name in table.measures if "/" not in name}

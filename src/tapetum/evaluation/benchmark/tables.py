@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table, decimals, title_of
+from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table
 from tapetum.evaluation.benchmark.stored import About
-from tapetum.evaluation.report import csv_text
+from tapetum.evaluation.report import csv_text, decimals, title_of
 from tapetum.evaluation.robustness.run import Robustness
 from tapetum.evaluation.robustness.tables import grids, note
 
