@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    network = load_model(options.weights, "exposurediffusion")
+    network: Any = load_model(options.weights, "exposurediffusion")
     development = draw_development(np.random.default_rng([0, 0]))  # as made_cases draws it for its first picture
     rows = []
     for case in made_cases([SAMPLE], get_camera("SonyA7S2"), NoiseModel.parse("P+G+r+u"), RATIOS, ISO):
