@@ -588,6 +588,19 @@ def test_the_anchor_ties_light_to_brightness() -> None:
     assert losses["loss"].item() == pytest.approx(plain["loss"].item() + 0.3 * float(expected))
 
 
+def test_noise_is_on_what_is_decoded_and_on_nothing_else() -> None:
+    torch.manual_seed(0)
+    stage1 = create_model("lightendiffusion_stage1", "tiny")
+    batch = {"low": 0.2 * torch.rand(1, 3, 32, 32), "target": torch.rand(1, 3, 32, 32)}
+    weights = {"cross": 1.0, "exchange": 1.0, "flat": 1.0, "anchor": 1.0}
+    with torch.no_grad():
+        plain, again, noisy = (Stage1Objective(**weights, noise=noise)(stage1, batch) for noise in (0.0, 0.0, 0.5))
+    decoded = ("content", "cross", "exchange", "flat")
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+    assert all(not torch.equal(plain[name], noisy[name]) for name in decoded)
+    assert all(torch.equal(plain[name], noisy[name]) for name in plain if name not in (*decoded, "loss"))
+
+
 def test_the_exchange_trains_the_encoder_whatever_else_does() -> None:
     network = seeded().decom
     objective = Stage1Objective(content=0.0, exchange=1.0, decomposition_trains="ctdn")

@@ -13,6 +13,9 @@ from tapetum.methods.contract import Examination
 from tapetum.methods.lightendiffusion.network import LightenDiffusion
 from tapetum.methods.lightendiffusion.stage1 import Stage1
 
+NEAR = 0.05
+"""Deviation of a sampled latent, of their range: about what a narrow network reaches."""
+
 
 @torch.no_grad()
 def swap_test(stage1: Stage1, low: Tensor, normal: Tensor) -> dict[str, float]:
@@ -41,7 +44,8 @@ def examine_stage1(stage1: Stage1, low: Tensor, target: Tensor | None) -> Examin
 
     Scored is what stage 2 aims at: the dark picture decoded from its own reflectance and the target's illumination.
     Measures: the swap test; "psnr_swapped" of the dark picture decoded with the target's latent, "psnr_itself" of the
-    dark picture decoded as it is, "psnr_flat" of it decoded with the target's mean illumination; "light_detail":
+    dark picture decoded as it is, "psnr_flat" of it decoded with the target's mean illumination, "psnr_near" of what is
+    scored where its latent is off by NEAR, as what stage 2 samples is; "light_detail":
     gradients of the target's illumination, as a share of those of its reflectance (0: the light is free of content).
     Pictures: R and L of the low, R and L of the target, swapped.
     """
@@ -57,6 +61,7 @@ def examine_stage1(stage1: Stage1, low: Tensor, target: Tensor | None) -> Examin
         "psnr_swapped": _psnr(swapped, target),
         "psnr_itself": _psnr(itself, low),
         "psnr_flat": _psnr(stage1.decode(reflectance * target_illumination.mean((2, 3), keepdim=True), skips), target),
+        "psnr_near": _psnr(stage1.decode(_near(reflectance * target_illumination), skips), target),
         "light_detail": _detail(target_illumination) / max(_detail(target_reflectance), 1e-12),
     }
     pictures = [reflectance, illumination, target_reflectance, target_illumination, swapped.clamp(0, 1)]
@@ -84,6 +89,12 @@ def examine_stage2(network: LightenDiffusion, low: Tensor, target: Tensor | None
 def _psnr(image: Tensor, target: Tensor) -> float:
     """Of the clamped image, not rounded; at most 100."""
     return min(100.0, -10 * (image.clamp(0, 1) - target).square().mean().clamp(min=1e-12).log10().item())
+
+
+def _near(latent: Tensor) -> Tensor:
+    """The same noise for every latent of a size."""
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0)).to(latent)
+    return latent + NEAR * noise
 
 
 def _detail(latent: Tensor) -> float:

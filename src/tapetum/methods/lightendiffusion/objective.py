@@ -37,7 +37,8 @@ class Stage1Objective:
     it must hold nothing of its own: ``flat``, ours, leaves of it only the mean of each channel, and the reflectance has
     to say the rest. Nor does anything say that light is large where a picture is bright, which stage 2's pseudo target
     takes for granted, and networks do learn it upside down: ``anchor``, ours, ties the mean illumination of a picture
-    to the mean of its brightest channel.
+    to the mean of its brightest channel. And what stage 2 samples is near the latent, not equal: ``noise``, ours, is
+    added to whatever is decoded in training, so that no channel says something in a range that is not sampled so well.
 
     Args:
         content: weight of the content loss.
@@ -45,6 +46,7 @@ class Stage1Objective:
         exchange: weight of the loss of exchanged illuminations, which always trains all; 0 as published.
         flat: the same with the other's mean illumination; 0 as published.
         anchor: weight of the illumination's mean, which always trains all; 0 as published.
+        noise: deviation of the noise on latents (which are in 0..1) before they are decoded; 0 as published.
         reflectance, illumination, edge: lambda_ref, lambda_ill and lambda_g of the paper.
         decomposition_trains: "all": the losses of the decomposition reach the encoder, too; "ctdn": CTDN alone.
 
@@ -59,6 +61,7 @@ class Stage1Objective:
         exchange: float = 0.0,
         flat: float = 0.0,
         anchor: float = 0.0,
+        noise: float = 0.0,
         reflectance: float = 0.1,
         illumination: float = 0.01,
         edge: float = 10.0,
@@ -71,6 +74,7 @@ class Stage1Objective:
         self.exchange = number("exchange", exchange)
         self.flat = number("flat", flat)
         self.anchor = number("anchor", anchor)
+        self.noise = number("noise", noise)
         self.reflectance = number("reflectance", reflectance)
         self.illumination = number("illumination", illumination)
         self.edge = number("edge", edge)
@@ -82,16 +86,20 @@ class Stage1Objective:
         stage1 = cast("Stage1", network)
         images = torch.stack([batch["low"], batch["target"]])
         latents, skips = stage1.encode(images.flatten(0, 1))
-        losses = {"content": 2 * _mean_square(images.flatten(0, 1), stage1.decode(latents, skips))}
+
+        def decode(latent: Tensor) -> Tensor:
+            return stage1.decode(latent + self.noise * torch.randn_like(latent) if self.noise else latent, skips)
+
+        losses = {"content": 2 * _mean_square(images.flatten(0, 1), decode(latents))}
         reflectance, illumination = stage1.decompose(latents)
         others = _exchanged(images.flatten(0, 1))
         if self.cross:
-            losses["cross"] = 2 * _mean_square(others, stage1.decode(_exchanged(latents), skips))
+            losses["cross"] = 2 * _mean_square(others, decode(_exchanged(latents)))
         if self.exchange:
-            losses["exchange"] = 2 * _mean_square(others, stage1.decode(reflectance * _exchanged(illumination), skips))
+            losses["exchange"] = 2 * _mean_square(others, decode(reflectance * _exchanged(illumination)))
         if self.flat:
             mean = _exchanged(illumination.mean(dim=(2, 3), keepdim=True))
-            losses["flat"] = 2 * _mean_square(others, stage1.decode(reflectance * mean, skips))
+            losses["flat"] = 2 * _mean_square(others, decode(reflectance * mean))
         if self.anchor:
             bright = images.flatten(0, 1).amax(dim=1).mean(dim=(1, 2))
             losses["anchor"] = 2 * (illumination.mean(dim=(1, 2, 3)) - bright).abs().mean()
