@@ -49,7 +49,7 @@ def main() -> None:
         rows.append(np.concatenate(panels, axis=1))
     picture = np.concatenate(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     path = options.folder / "exposurediffusion-ratios.jpg"
-    write_picture(Picture(np.rint(picture * 255).astype(np.uint8)), path, quality=90)
+    write_picture(Picture(np.rint(picture * 255).astype(np.uint8)), path, quality=80)
     print(path)
 
 

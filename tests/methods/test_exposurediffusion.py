@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tapetum.data.raw_noise.cameras import get_camera
+from tapetum.data.raw_noise.letters import NoiseModel
+from tapetum.data.raw_noise.model import GeneratorDraws, add_noise, parameters_of_draws
 from tapetum.data.raw_noise.scale import SATURATION, gain_for
 from tapetum.errors import InputError, UsageError, WeightsError
 from tapetum.methods.exposurediffusion import METHOD, Backbone, ExposureDiffusionConfig, ExposureObjective, expose
@@ -26,6 +30,7 @@ from tapetum.methods.exposurediffusion.exposure import (
 from tapetum.methods.exposurediffusion.network import NAFNet, Prediction, make_network
 from tapetum.methods.exposurediffusion.objective import kl
 from tapetum.methods.registry import make_config
+from tapetum.metrics.packed import psnr_packed
 from tapetum.raw_enhancer import RawEnhancer
 from tapetum.weights.loading import load_model, recognise, save_model
 
@@ -472,10 +477,22 @@ def test_enhancer_says_what_is_wrong() -> None:
         enhancer(np.full((4, 8, 8), np.nan, np.float32), 100, 1.0)
     with pytest.raises(UsageError, match="ratio must be a number from 1 up, got -3"):
         enhancer(taken(8, 8), -3, 1.0)
-    with pytest.raises(UsageError, match="give a file of weights"):
-        RawEnhancer("exposurediffusion")
     with pytest.raises(UsageError, match="Identity is no network of a RAW method"):
         RawEnhancer(torch.nn.Identity())
+
+
+def test_the_bundled_weights_take_noise_away() -> None:
+    rows, columns = np.mgrid[:96, :96] / 96
+    clean = np.stack([0.3 * rows, 0.4 * columns, 0.2 * rows * columns, 0.4 * columns]).astype(np.float32) + 0.05
+    camera, ratio = get_camera("SonyA7S2"), 100.0
+    gain = camera.gain_at(1600)
+    noise = parameters_of_draws(camera, math.log(gain), ratio, 0.0, 0.0, 0.0, camera.shapes[0])
+    draws = GeneratorDraws(torch.Generator().manual_seed(0))
+    noisy = add_noise(torch.from_numpy(clean), NoiseModel.parse("P+G+r+u"), noise, draws).clamp(0, 1).numpy()
+    enhancer = RawEnhancer("exposurediffusion", "cpu")
+    assert enhancer.options["iterations"] == 0
+    enhanced = enhancer(noisy / np.float32(ratio), ratio, gain)
+    assert psnr_packed(enhanced, clean) > psnr_packed(noisy, clean) + 5
 
 
 def test_gain_of_files_of_other_depth() -> None:
