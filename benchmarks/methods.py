@@ -1,9 +1,10 @@
 """Every method in one table: parameters, multiply-adds, time and memory of a pass, and the time beside Retinexformer's.
 
-    python benchmarks/methods.py [--quick] [NAME[:CONFIG] ...]
+    python benchmarks/methods.py [--quick] [--size HxW ...] [NAME[:CONFIG] ...]
 
 NAME is a method, or a bundled model; without names: the bundled default and all methods that enhance, also in their
-configurations "paper" and "narrow"; ``--quick``: 64x96 only, one repetition, no ONNX, to see that all can be measured.
+configurations "paper" and "narrow"; ``--size``: others than 256x256 and 400x600; ``--quick``: 64x96 only, one
+repetition, no ONNX, to see that all can be measured.
 Pictures are padded to the multiples that a network wants; one that samples does so with its defaults. Takes as many
 threads as PyTorch is given (``OMP_NUM_THREADS``). Needs the torch extra. Methods have fresh weights, on which time and
 memory do not depend. Every figure is from a process of its own, and Retinexformer is always among the networks:
@@ -12,7 +13,9 @@ machines are noisy, look at the ratios.
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from timing import dispatch, measure, memory_now, peak_memory, run_part, table
@@ -134,14 +137,22 @@ def everything() -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME[:CONFIG]")
+    parser.add_argument("--size", action="append", metavar="HxW", help="again for more")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    sizes: Sequence[tuple[int, ...]] = QUICK_SIZES if options.quick else SIZES
+    if options.size:
+        sizes = [tuple(int(side) for side in size.split("x")) for size in options.size]
     # in a process of its own: this one must stay small, or the others would seem to have its memory
-    whole(run_part(__file__, "everything"))
+    whole(options.names or run_part(__file__, "everything"), sizes, options.quick)
 
 
-def whole(names: list[str], quick: bool = False) -> None:
+def whole(names: list[str], sizes: Sequence[tuple[int, ...]], quick: bool = False) -> None:
     names = [*names, *([] if YARDSTICK in names else [YARDSTICK])]
     gpu = run_part(__file__, "has_gpu")
-    for height, width in QUICK_SIZES if quick else SIZES:
+    for height, width in sizes:
         arguments = {name: {"name": name, "height": height, "width": width} for name in names}
         repeats = 1 if quick else REPEATS
         results = {name: run_part(__file__, "eager", **given, repeats=repeats) for name, given in arguments.items()}
@@ -185,8 +196,7 @@ def has_gpu() -> bool:
 PARTS = {"eager": eager, "multiply_adds": multiply_adds, "onnx": onnx, "everything": everything, "has_gpu": has_gpu}
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] not in PARTS:
-        given = [argument for argument in sys.argv[1:] if argument != "--quick"]
-        whole(given or run_part(__file__, "everything"), quick="--quick" in sys.argv)
-    else:
+    if len(sys.argv) > 1 and sys.argv[1] in PARTS:
         dispatch(PARTS, main)
+    else:
+        main()
