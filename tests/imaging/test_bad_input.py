@@ -101,7 +101,7 @@ def test_empty(put: Put) -> None:
 @pytest.mark.parametrize("data", [b"a text, not a picture\n" * 50, b"%PDF-1.7\n", b"\0" * 5000, b"\xff\xd8", b"x"])
 def test_no_picture(put: Put, data: bytes) -> None:
     said = refusal(put("picture.jpg", data))
-    assert said == "not a picture that can be read (JPEG, PNG, TIFF, WEBP, HEIF, GIF, camera RAW)"
+    assert said == "not a picture that can be read (JPEG, PNG, TIFF, WEBP, AVIF, GIF, camera RAW)"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])

@@ -73,7 +73,7 @@ def recognise(start: bytes, path: Path) -> str:
         return "tiff"
     if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         raise ValueError("JPEG XL cannot be read: convert it to PNG or TIFF first")
-    raise ValueError("not a picture that can be read (JPEG, PNG, TIFF, WebP, HEIF, AVIF, GIF, camera RAW)")
+    raise ValueError("not a picture that can be read (JPEG, PNG, TIFF, WEBP, AVIF, GIF, camera RAW)")
 
 
 def has_header(start: bytes) -> bool:
