@@ -26,7 +26,7 @@ from tapetum.engines.torch import TorchEngine
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import CLASSICAL_METHODS, check_enhances, create_model, list_models
-from tapetum.weights.loading import describe, load_model, read_weights
+from tapetum.weights.loading import describe, find_named, load_model, read_weights
 from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 OPSET = 20
@@ -110,17 +110,12 @@ def _load(model: str | nn.Module, weights: str | Path | None) -> tuple[nn.Module
     if model not in list_models():
         raise UsageError(f"unknown model {model!r}: choose from {', '.join(list_models())}")
     check_enhances(model)
-    entry = NAMED_WEIGHTS.get(bundled_name(model) if weights is None else model)
-    if weights is None and entry is None:
+    if weights is None and bundled_name(model) not in NAMED_WEIGHTS:
         _check_has_form(create_model(model), model)  # nobody shall look for weights in vain
-        raise UsageError(
-            f"{model} is a method without bundled weights: give a file of weights (--weights FILE, or weights= in "
-            "Python), or in Python a network"
-        )
-    path = entry.verified_path() if weights is None and entry is not None else Path(str(weights))
+    path, method = find_named(model, weights)
     text = read_weights(path).metadata.get("tapetum.provenance")
     known = json.loads(text) if text else {"weights": path.name}
-    return load_model(path, method=entry.method if entry else model), known
+    return load_model(path, method=method), known
 
 
 def _check_has_form(network: nn.Module, name: str) -> None:

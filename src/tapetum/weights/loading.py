@@ -166,25 +166,32 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
     return network.eval()
 
 
-def load_named(name: str, weights: str | Path | None = None) -> nn.Module:
-    """The network that people mean by a name and perhaps a file.
+def find_named(name: str, weights: str | Path | None = None) -> tuple[Path, str]:
+    """The file of weights that people mean by a name and perhaps a file, and the method it must be of.
 
     Args:
         name: bundled weights, or a method, which without a file stands for its first bundled weights.
         weights: a file of weights for the method of that name.
 
     Raises:
-        UsageError: no file, and a method without bundled weights; WeightsError: see :func:`load_model`.
+        UsageError: no file, and a method without bundled weights; WeightsError: bundled weights that are damaged.
     """
     entry = NAMED_WEIGHTS.get(bundled_name(name) if weights is None else name)
+    method = entry.method if entry else name
     if weights is not None:
-        return load_model(weights, method=entry.method if entry else name)
+        return Path(weights), method
     if entry is None:
         raise UsageError(
             f"{name} is a method without bundled weights: give a file of weights "
             "(--weights FILE, or weights= in Python)"
         )
-    return load_model(entry.verified_path(), method=entry.method)
+    return entry.verified_path(), method
+
+
+def load_named(name: str, weights: str | Path | None = None) -> nn.Module:
+    """The network of :func:`find_named`. Raises as that does, and WeightsError as :func:`load_model` does."""
+    path, method = find_named(name, weights)
+    return load_model(path, method=method)
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
