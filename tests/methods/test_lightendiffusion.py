@@ -382,6 +382,34 @@ def test_the_noise_predictor_never_works_in_low_precision() -> None:
     assert kinds == {torch.float32}
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_neither_does_it_in_training(checkpointing: bool) -> None:
+    """In bfloat16 the noise of the first steps is 0, and a latent of small values a few steps."""
+    kinds = set()
+
+    def step(autocast: bool) -> tuple[Tensor, list[Tensor]]:
+        network = seeded().train()
+        network.freeze_stage1()
+        network.Unet.conv_out.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+        torch.manual_seed(1)
+        batch = {"low": picture() * 0.2, "target": picture()}
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = Stage2Objective(0.1, checkpointing=checkpointing)(network, batch)["loss"]
+        loss.backward()
+        return loss, [parameter.grad for parameter in network.Unet.parameters()]
+
+    for low, full in zip(step(True)[1], step(False)[1], strict=True):
+        assert torch.equal(low, full)
+    assert kinds == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_noise_of_the_first_steps_is_not_rounded_away(dtype: torch.dtype) -> None:
+    noisy = LINEAR.noised(torch.zeros(20, 1, 1, 1, dtype=dtype), torch.ones(20, 1, 1, 1), torch.arange(20))
+    expected = (1 - LINEAR.alphas_bar[:20].double()).sqrt()
+    torch.testing.assert_close(noisy.flatten().double(), expected, rtol=1e-4, atol=0)
+
+
 def test_declared_options_are_those_of_forward() -> None:
     network, low = seeded(), picture()
     declared = {option.name: option for option in network.properties.options}

@@ -215,7 +215,7 @@ class Stage2Objective:
         diffusion, condition = network.diffusion, latents.condition
         t = antithetic(draws.steps, len(condition), diffusion.timesteps)
         noisy = diffusion.noised(latents.clean, draws.noise, t)
-        predicted = network.Unet(torch.cat([condition, noisy], dim=1), t)
+        predicted = network.predict_noise(condition, noisy, t)
         losses = {"noise": _mean_square(predicted, draws.noise)}
         if self.consistency:
             sampled = self.sampled(network, condition, draws.start)
@@ -228,10 +228,9 @@ class Stage2Objective:
         """The restored latent ``(B, 3, h, w)`` in [0, 1], with gradients through every step."""
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            inputs = torch.cat([condition, x], dim=1)
             if self.checkpointing and torch.is_grad_enabled():
-                return cast("Tensor", checkpoint(network.Unet, inputs, t, use_reentrant=False))
-            return network.Unet(inputs, t)
+                return cast("Tensor", checkpoint(network.predict_noise, condition, x, t, use_reentrant=False))
+            return network.predict_noise(condition, x, t)
 
         sampling = self.sampling or Sampling(network.config.num_sampling_timesteps)
         return to_latent(network.diffusion.sample(predict, start, sampling))
@@ -255,9 +254,11 @@ class Latents:
 
 @torch.no_grad()
 def decomposed(stage1: Stage1, low: Tensor, normal: Tensor) -> Latents:
-    """Both pictures ``(B, 3, H, W)`` in [0, 1] through the first stage."""
-    latents, _ = stage1.encode(torch.cat([low, normal]))
-    reflectance, illumination = stage1.decompose(latents)
+    """Both pictures ``(B, 3, H, W)`` in [0, 1] through the first stage, never in low precision: 2 F - 1 of a small F
+    would be a few steps of bfloat16."""
+    with torch.autocast(low.device.type, enabled=False):
+        latents, _ = stage1.encode(torch.cat([low, normal]))
+        reflectance, illumination = stage1.decompose(latents)
     return combined(latents[: len(low)], reflectance[: len(low)], *illumination.split(len(low)))
 
 

@@ -127,7 +127,9 @@ class Diffusion:
 
     def noised(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """``(B, C, h, w)`` at the steps ``t`` ``(B,)`` (integers): sqrt(a) clean + sqrt(1 - a) noise."""
-        a = self.alphas_bar.to(clean.device)[t].to(clean.dtype)[:, None, None, None]
+        # in bfloat16 sqrt(1 - a) would be 0 at the first steps
+        dtype = torch.promote_types(clean.dtype, torch.float32)
+        a = self.alphas_bar.to(clean.device)[t].to(dtype)[:, None, None, None]
         return a.sqrt() * clean + (1 - a).sqrt() * noise
 
     def sample(
