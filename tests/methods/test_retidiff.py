@@ -479,12 +479,29 @@ def test_joining_what_published_files_keep_apart(tmp_path: Path) -> None:
             complete(network, paths)
 
 
+def test_pictures_of_another_task_are_not_measured(tapetum: Callable[..., Any], tmp_path: Path) -> None:
+    for side in ("lq", "hq"):
+        (tmp_path / "UIEB" / "test" / side).mkdir(parents=True)
+        write_picture(Picture(np.full((16, 16, 3), 40, np.uint8)), tmp_path / "UIEB" / "test" / side / "0.png")
+    config = dataclasses.replace(METHOD.configs["tiny"], task="backlit")
+    save_model(seeded(RetiDiff, config), tmp_path / "backlit.safetensors", {})
+    given = ("--data", tmp_path / "UIEB", "--layout", "uieb", "--model", "retidiff")
+    result = tapetum("evaluate", *given, "--weights", tmp_path / "backlit.safetensors")
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert "retidiff:backlit was trained for backlit pictures, those of uieb are underwater" in result.err
+    config = dataclasses.replace(config, task="underwater")
+    save_model(seeded(RetiDiff, config), tmp_path / "under.safetensors", {})
+    assert tapetum("evaluate", *given, "--weights", tmp_path / "under.safetensors").code == 0
+
+
 def test_on_the_command_line(tapetum: Callable[..., Any], tmp_path: Path) -> None:
     """A published pair of files becomes one, and that enhances; without the other file, one line says what to do."""
     low_file, _ = decomposition_files(tmp_path)
     torch.save({"params_ema": published(seeded(RetiDiff, SMALL))}, tmp_path / "s2.pth")
     write_picture(Picture(np.full((9, 13, 3), 40, np.uint8)), tmp_path / "night.png")
-    assert tapetum("weights", "import", tmp_path / "s2.pth", "--with", low_file).code == 0
+    joined = tapetum("weights", "import", tmp_path / "s2.pth", "--with", low_file)
+    assert joined.code == 0
+    assert "tensors under second names: tied to the first" in joined.err.splitlines()[0]
     enhance = ["enhance", tmp_path / "night.png", "--model", "retidiff", "--device", "cpu", "-o", tmp_path / "out.png"]
     alone = tapetum(*enhance, "--weights", tmp_path / "s2.pth")
     assert alone.code == 2

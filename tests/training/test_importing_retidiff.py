@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
-pytest.importorskip("torch")
-
 from tapetum.errors import UsageError
+from tapetum.imaging import Picture, write_picture
+from tapetum.methods.registry import create_model
 from tapetum.training.importing import Imported, files_of, import_options, write_recipe
 from tapetum.training.recipe import Recipe, load_recipe
 from tapetum.training.stages import load_stages
+from tapetum.weights.loading import read_state_dict
 
 FILES = Path(__file__).parent / "option_files" / "retidiff"  # written after the key table of the specification
 S1, S2 = "llie_S1", "llie_S2"
@@ -205,6 +209,7 @@ def test_preparations(kind, more, resize, changed):
         (S2, {"train__encoder_iter": 400_000}, r"encoder_iter: the joint phase would begin after the end \(400000\)"),
         (S2, {"train__lr_decay_sr": 0}, "lr_decay_sr: must be at least 1, got 0"),
         (S2, {"train__kd_opt__temperature": "warm"}, "temperature: must be a number"),
+        (S2, {"train__kd_opt__type": "MSELoss"}, "kd_opt.type: unknown loss 'MSELoss', choose from KDLoss"),
     ],
 )  # fmt: skip
 def test_what_is_refused(file, change, says, changed):
@@ -218,8 +223,11 @@ def test_what_is_refused(file, change, says, changed):
     ("file", "change", "place", "says"),
     [
         (S1, {"train__perceptual_opt": {"type": "PerceptualLoss"}}, "train.perceptual_opt", "no such loss"),
-        (S1, {}, "pretrain_decomnet_low", "import LOW.pth OUT.safetensors --with HIGH.pth` joins"),
-        (S2, {}, "pretrain_decomnet_high", "import S1.pth OUT.safetensors --with LOW.pth --with HIGH.pth` joins"),
+        (S1, {}, "pretrain_decomnet_low", "import LOW.pth --with HIGH.pth -o OUT.safetensors` joins"),
+        (S1, {}, "pretrain_decomnet_low", "`tapetum train ... weights=OUT.safetensors` begins with it"),
+        (S2, {}, "pretrain_decomnet_high", "import S1.pth --with LOW.pth --with HIGH.pth -o OUT.safetensors` joins"),
+        (S2, {}, "pretrain_decomnet_high", "`tapetum train ... priors.weights=OUT.safetensors` begins with it"),
+        (S2, {"train__encoder_iter": 0}, "pretrain_decomnet_high", "`tapetum train ... weights=OUT.safetensors` b"),
         (S2, {"path__pretrain_network_S1": "other.pth"}, "path.pretrain_network_S1", "left out: the teacher"),
         (S2, {"path__pretrain_network_g": ...}, "path.pretrain_network_S1", "the transformer begins with this file"),
         (S2, {"path__param_key_g": "params"}, "path.param_key_g", "the average"),
@@ -254,3 +262,39 @@ def test_the_command_writes_three_files_for_two_phases(tapetum, tmp_path):
 def test_one_phase_is_one_file():
     assert files_of(import_options(FILES / "llie_S1.yml"), Path("a.yaml")) == [Path("a.yaml")]
     assert load_recipe("retidiff-stage1").method == "retidiff_stage1"
+
+
+def test_what_the_notes_tell_to_do_trains_both_stages(tapetum, changed, tmp_path):
+    """From option files and published-like files of decomposition networks to one step of stage 1, then of stage 2."""
+    rng = np.random.default_rng(0)
+    for side in ("low", "high"):
+        (tmp_path / "data" / side).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            write_picture(Picture(pixels), tmp_path / "data" / side / f"{i}.png")
+    for name in ("LOW", "HIGH"):
+        torch.save(create_model("retidiff_decomposition", {"pair": False}).state_dict(), tmp_path / f"{name}.pth")
+    sizes = {"dim": 8, "num_blocks": [1] * 4, "num_refinement_blocks": 1, "n_encoder_res": 1}
+    small = {f"network_g__{key}": value for key, value in sizes.items()}
+    small |= {f"datasets__train__dataroot_{key}": f"data/{side}" for key, side in (("lq", "low"), ("gt", "high"))}
+    small |= {"datasets__train__gt_size": 16, "datasets__train__gt_sizes": [16], "datasets__train__iters": [2]}
+    small |= {"datasets__train__mini_batch_sizes": [1], "datasets__train__batch_size_per_gpu": 1}
+    small |= {"train__total_iter": 3}
+    changes = {S1: {"train__scheduler": {"type": "MultiStepLR", "milestones": [1]}}, S2: {"train__encoder_iter": 2}}
+    changes[S2] |= {f"network_S1__{key}": value for key, value in sizes.items()}
+    for file, given in ((S1, "S1"), (S2, "S2")):
+        imported = changed(file, **small, **changes[file])
+        write_recipe(imported, "options.yml", tmp_path / f"{given}.yaml")
+        note = next(note for note in imported.notes if note.startswith("pretrain_decomnet_low"))
+        joining, training = re.findall(r"`tapetum ([^`]*)`", note)
+        there = {name: tmp_path / name for name in ("LOW.pth", "HIGH.pth", "S1.pth")}
+        join = [there.get(word, word) for word in joining.replace("OUT", f"{tmp_path}/{given}").split()]
+        result = tapetum(*join)
+        assert result.code == 0, result.err
+        change = training.split()[-1].replace("OUT", f"{tmp_path}/{given}")
+        fast = (f"data.root={tmp_path}", f"run.folder={tmp_path}/runs", "run.validate_every=9", "data.workers=0")
+        result = tapetum("train", tmp_path / f"{given}.yaml", change, *fast)
+        assert result.code == 0, result.err
+        state = read_state_dict(next((tmp_path / "runs").glob("*/weights.safetensors")))
+        torch.save({k: v for k, v in state.items() if not k.startswith("decom_")}, tmp_path / "S1.pth")
+    assert len(list((tmp_path / "runs").glob("*/weights.safetensors"))) == 3

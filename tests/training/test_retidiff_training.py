@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import yaml
 
 from tapetum.errors import UsageError, WeightsError
 from tapetum.imaging import Picture, write_picture
+from tapetum.methods.registry import get_method
 from tapetum.training.recipe import load_recipe
 from tapetum.training.run import train, train_stages
 from tapetum.training.stages import load_stages
-from tapetum.weights.loading import read_state_dict, read_weights
+from tapetum.weights.loading import load_model, read_state_dict, read_weights, save_model
 
 STAGES = ("decomposition", "stage1", "priors", "stage2")
 
@@ -132,14 +134,16 @@ def test_weights_of_the_wrong_stage(
     assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_that_is_not_there(place: Path) -> None:
-    """A stage-2 file without its teacher, as published ones are, cannot be trained on."""
+@pytest.mark.parametrize("parts", [{}, {"auxiliary": True}, {"auxiliary": True, "decomposition": False}])
+def test_a_teacher_that_is_not_there(place: Path, parts: dict[str, bool]) -> None:
+    """A stage-2 file without its teacher, as all published ones are, cannot be trained on."""
     from tapetum.methods.registry import create_model
     from tapetum.weights.loading import save_model
 
     config = {"n_encoder_res": 1, "dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "n_feat": 8}
-    save_model(create_model("retidiff", {**config, "prior": 32}), place / "bare.safetensors", {})
-    with pytest.raises((UsageError, WeightsError), match=r"teacher") as caught:
+    save_model(create_model("retidiff", {**config, "prior": 32, **parts}), place / "bare.safetensors", {})
+    says = r"bare\.safetensors: a stage-2 file without the stage-1 teacher that training needs: begin with a file of"
+    with pytest.raises(WeightsError, match=says) as caught:
         train(load_recipe(place / "stage2.yaml", [f"weights={place}/bare.safetensors"]))
     assert "\n" not in str(caught.value)
 
@@ -199,3 +203,16 @@ def test_pictures_that_do_not_fit(place: Path, override: str, says: str) -> None
         train_stages(load_stages(place / "all.yaml", [f"stage1.{override}"]))
     assert "\n" not in str(caught.value)
     assert not (place / "runs").exists(), "refused before the first stage begins"
+
+
+def test_a_stage_before_of_another_task(place: Path, files: dict[str, str]) -> None:
+    told = json.loads(read_weights(files["stage1"]).metadata["tapetum.provenance"])
+    told["recipe"]["data"]["sources"][0]["kind"] = "backlight"
+    network = load_model(files["stage1"])
+    save_model(network, place / "backlit.safetensors", told)
+    content = yaml.safe_load((place / "priors.yaml").read_text())
+    content["config"] = {**dataclasses.asdict(get_method("retidiff").configs["tiny"]), "task": "low-light"}
+    (place / "wrong.yaml").write_text(yaml.safe_dump(content))
+    says = r"config\.task is low-light, but .*backlit\.safetensors was trained with pictures that are backlit: train"
+    with pytest.raises(UsageError, match=says):
+        train(load_recipe(place / "wrong.yaml", [f"weights={place}/backlit.safetensors"]))

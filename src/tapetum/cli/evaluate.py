@@ -133,7 +133,7 @@ def evaluate(
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra, failed)
     else:
-        for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
+        for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options, layout):
             for part, pairs in splits.items():
                 measured = measure(
                     name, part, pairs, predictor(pairs), chosen, layout, gt_mean, timed, pictures, failed
@@ -199,6 +199,7 @@ def predictors(
     device: str,
     protocol: Protocol,
     chosen: dict[str, Any],
+    layout: str | None = None,
 ) -> Iterator[tuple[str, Callable[[list[Pair]], Predict], bool]]:
     """Name, predictor for a list of pairs, and whether its time means anything."""
     from tapetum.evaluation.run import by_enhancer, stored
@@ -207,8 +208,20 @@ def predictors(
         yield predictions.resolve().name, partial(stored, predictions), False
         return
     for name, enhancer in enhancers(models, weights, device, chosen):
+        check_task(name, enhancer, layout)
         predict = by_enhancer(enhancer, protocol)
         yield name, lambda pairs, predict=predict: predict, True
+
+
+def check_task(name: str, enhancer: Enhancer, layout: str | None) -> None:
+    """Raises UsageError where weights know that they were trained for another task than the data set shows."""
+    from tapetum.data.layouts import get_layout
+
+    needed = get_layout(layout).task if layout else ""
+    for option in enhancer.engine.properties.options:
+        if option.name == "task" and needed and needed not in option.choices:
+            trained = " or ".join(option.choices)
+            raise UsageError(f"{name} was trained for {trained} pictures, those of {layout} are {needed}")
 
 
 def measure(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -54,5 +57,22 @@ def import_(
     require("torch", "torch", "importing weights")
     from tapetum.weights.loading import import_published
 
-    say(f"written: {printable(import_published(file, target, ema=ema, joined=joined or []))}")
+    with spoken_log():
+        written = import_published(file, target, ema=ema, joined=joined or [])
+    say(f"written: {printable(written)}")
     raise typer.Exit(DONE)
+
+
+@contextmanager
+def spoken_log() -> Iterator[None]:
+    """What the loader notices about a file (second names of tensors, for instance) is said."""
+    log, handler = logging.getLogger("tapetum"), logging.Handler()
+    handler.emit = lambda record: say(record.getMessage())
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

@@ -203,9 +203,11 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     """
     method = get_method(recipe.method)
     config = make_config(method, recipe.config)
-    check_task(recipe, method.name, getattr(config, "task", ""))
+    task = getattr(config, "task", "")
+    check_task(recipe, method.name, task)
     if method.begin is not None:
         network = begin_later_stage(recipe, method, config)
+        check_stage_before(recipe, task)
     else:
         network = load_model(recipe.weights, recipe.method, config) if recipe.weights else method.network(config)
     network.train()
@@ -233,14 +235,32 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
 def check_task(recipe: Recipe, method: str, task: str) -> None:
     """Raises UsageError where a source is made for another task than the configuration says ("": it says none)."""
     for source in recipe.data.sources:
-        pictures, shown = source.pictures, {"backlight": "backlit", "darken": "low-light"}.get(source.kind, "")
-        if isinstance(pictures, DataSetList) and source.kind == "pairs":
-            shown = LAYOUTS[pictures.name].task
+        data_set = source.pictures.name if isinstance(source.pictures, DataSetList) else None
+        shown = task_of(source.kind, data_set)
         if task and shown and shown != task:
             raise UsageError(
                 f"recipe {recipe.name}: config.task of {method} is {task}, but source {source.name} is {shown}: "
                 "change one of them"
             )
+
+
+def check_stage_before(recipe: Recipe, task: str) -> None:
+    """Raises UsageError where the weights that a later stage begins with say that they learnt from other pictures."""
+    assert recipe.weights is not None
+    told = origin(recipe.weights).get("provenance", {}).get("recipe", {}).get("data", {}).get("sources", [])
+    shown = {task_of(source.get("kind", "pairs"), source.get("pictures", {}).get("name")) for source in told} - {""}
+    if task and shown and task not in shown:
+        raise UsageError(
+            f"recipe {recipe.name}: config.task is {task}, but {recipe.weights} was trained with pictures that are "
+            f"{' and '.join(sorted(shown))}: train the stage before on the same kind"
+        )
+
+
+def task_of(kind: str, data_set: str | None) -> str:
+    """What pictures of a source show: a task, or "" where its kind, or the data set it lists, does not tell."""
+    if kind == "pairs":
+        return LAYOUTS[data_set].task if data_set in LAYOUTS else ""
+    return {"backlight": "backlit", "darken": "low-light"}.get(kind, "")
 
 
 def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:
@@ -257,9 +277,10 @@ def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.M
             f"recipe {recipe.name}: {method.name} begins with the weights of {method.after}{missing}: train that first "
             "and give weights=FILE, or run a recipe that has both as its stages"
         )
-    whole = inspect_weights(recipe.weights)["method"] == method.name
-    network = load_model(recipe.weights, method.name, config) if whole else method.network(config)
+    network = method.network(config)
     method.begin(network, recipe.weights)
+    if inspect_weights(recipe.weights)["method"] == method.name:
+        network.load_state_dict(load_model(recipe.weights, method.name, config).state_dict())
     return network
 
 

@@ -151,11 +151,12 @@ class Stage2Objective:
     def losses(self, network: RetiDiff, batch: Mapping[str, Tensor], noise: Priors) -> Losses:
         """The same with given noise."""
         low, target = batch["low"], batch["target"]
-        lesson = taught(network, low, target)
-        priors = Priors(
-            network.rex_diffusion.unrolled(lesson.low_maps, lesson.priors.rex, noise.rex)[-1],
-            network.img_diffusion.unrolled(low, lesson.priors.rgb, noise.rgb)[-1],
-        )
+        with torch.autocast(low.device.type, enabled=False):  # as in use (RetiDiff.sampled)
+            lesson = taught(network, low, target)
+            priors = Priors(
+                network.rex_diffusion.unrolled(lesson.low_maps, lesson.priors.rex, noise.rex)[-1],
+                network.img_diffusion.unrolled(low, lesson.priors.rgb, noise.rgb)[-1],
+            )
         losses, logged = {}, {}
         for name, student, teacher in zip(("rex", "rgb"), priors, lesson.priors, strict=True):
             divergence, losses[f"abs_{name}"] = distillation(student, teacher, self.temperature, self.distillation)

@@ -91,10 +91,20 @@ class RetiDiffImporter(Importer):
             self.note(path.place("pretrain_network_S1"), why)
         for key in ("pretrain_decomnet_low", "pretrain_decomnet_high"):
             if options.text(key, None) is not None:
-                files = "LOW.pth OUT.safetensors" if self.is_first else "S1.pth OUT.safetensors --with LOW.pth"
-                why = f"weights are one file here, `tapetum weights import {files} --with HIGH.pth` joins them"
+                files = "LOW.pth" if self.is_first else "S1.pth --with LOW.pth"
+                why = (
+                    f"weights are one file here: `tapetum weights import {files} --with HIGH.pth -o OUT.safetensors` "
+                    f"joins them, and `tapetum train ... {self._first_phase}weights=OUT.safetensors` begins with it"
+                )
                 self.note(key, why)
         return {} if weights is None else {"weights": weights}
+
+    @property
+    def _first_phase(self) -> str:
+        """What a change to the recipe that is trained first begins with, where there are two."""
+        if self.is_first or self.options.section("train").whole("encoder_iter", 0) <= 1:
+            return ""
+        return f"{PHASES[0]}."
 
     def _objective(self, train: Options) -> dict[str, Any]:
         """All pixel losses are L1; stage 2 has the weight and temperature of the priors' loss beside it."""
@@ -107,7 +117,9 @@ class RetiDiffImporter(Importer):
         usual = {"pixel": 1.0, "distillation": 1.0, "temperature": 0.15}
         if not self.is_first:
             distillation = train.section("kd_opt")
-            distillation.text("type", None)
+            kind = distillation.text("type", "KDLoss")
+            if kind != "KDLoss":
+                distillation.refuse("type", f"unknown loss {kind!r}, choose from KDLoss")
             objective["distillation"] = distillation.number("loss_weight", 1.0)
             objective["temperature"] = distillation.number("temperature", 0.15)
         objective = {key: value for key, value in objective.items() if value != usual[key]}
