@@ -297,7 +297,7 @@ def test_wrong_windows_are_said(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "five.pth")
     wanted = make_config(METHOD, {**vars(TINY), "win_size": 8})
     with pytest.raises(
-        WeightsError, match=r"five\.pth does not fit uptflow: .*bias_table \(81, 1\) instead of \(225, 1\)"
+        WeightsError, match=r"five\.pth does not fit uptflow, having win_size 5 instead of 8: .*bias_table \(81, 1\) instead of \(225, 1\)"
     ):
         load_model(tmp_path / "five.pth", "uptflow", wanted)
     state = dict(network.state_dict())

@@ -263,18 +263,18 @@ def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callbac
 
 
 class GoodWeights(pl.Callback):
-    """Keeps the weights of the last time that the objective called the training healthy: some diverge."""
+    """Keeps the last weights whose loss the objective called healthy, before the step that followed: some diverge."""
 
     def __init__(self, folder: Path, recipe: Recipe, data: RecipeData) -> None:
         self.path = folder / GOOD_WEIGHTS
         self.recipe = recipe
         self.data = data
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        due = trainer.global_step % self.recipe.run.save_every == 0
+        due = trainer.global_step and trainer.global_step % self.recipe.run.save_every == 0
         if trainer.is_global_zero and due and pl_module.objective.healthy:
             save_model(pl_module.network, self.path, facts(self.recipe, trainer, pl_module, self.data))
 

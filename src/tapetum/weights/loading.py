@@ -151,19 +151,28 @@ def load_model(path: str | Path, method: str | None = None, config: Any = None, 
     except WeightsError as error:
         if wanted is None or config is None:
             raise WeightsError(f"{path}: {error}") from None
-        found, found_config = wanted, config  # the caller knows; a strict load says what differs
+        found, found_config = wanted, None  # the caller knows; a strict load says what differs
     if found.average and not ema:
         file = read_weights(path, ema=True)
     if wanted is not None and found.name != wanted.name:
         raise WeightsError(f"{path}: holds weights of {found.name}, not of {wanted.name}")
     chosen = make_config(found, found_config if config is None else config)
     state = file.state if "tapetum.method" in file.metadata else found.remap(file.state)
-    complaint = f"{path} does not fit {found.name}"
+    complaint = f"{path} does not fit {found.name}{_differing(found_config, chosen)}"
     with torch.device("meta"):  # no memory: a damaged file may ask for a network of any size
         check_fits(found.network(chosen), state, complaint)
     network = found.network(chosen)
     load_strictly(network, state, complaint)
     return network.eval()
+
+
+def _differing(found: Any, chosen: Any) -> str:
+    """What a file's configuration has otherwise than the one that is wanted; "" where it cannot be known."""
+    if type(found) is not type(chosen):
+        return ""
+    theirs, ours = dataclasses.asdict(found), dataclasses.asdict(chosen)
+    names = [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if theirs[key] != ours[key]]
+    return f", having {_listed(names)}" if names else ""
 
 
 def find_named(name: str, weights: str | Path | None = None) -> tuple[Path, str]:

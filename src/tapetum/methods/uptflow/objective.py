@@ -14,21 +14,14 @@ from torch import Tensor, nn
 from tapetum import losses
 from tapetum.errors import TapetumError, UsageError
 from tapetum.methods.contract import Examination
-from tapetum.methods.uptflow.examination import examine
+from tapetum.methods.uptflow.examination import LEVELS, dequantised, examine
 from tapetum.methods.uptflow.invertible import ActNorm, LogDeterminant, gaussian_log_density, never_begun
 from tapetum.methods.uptflow.network import UPTFlow
 
 log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
-LEVELS = 32
-"""Of a picture's values, as far as the likelihood distinguishes them: noise of 1/32 is added."""
 PATIENCE = 50  # so many bad steps in a row are a divergence
-
-
-def dequantised(image: Tensor, uniform: Tensor, levels: int = LEVELS) -> Tensor:
-    """``image`` in [0, 1] with noise of one level; ``uniform`` in [0, 1), the same shape."""
-    return image + (uniform - 0.5) / levels
 
 
 def bits_per_pixel(latent: Tensor, log_det: Tensor, levels: int = LEVELS) -> Tensor:
@@ -179,7 +172,7 @@ class FlowObjective(nn.Module):
             flow.encode(noisy, flow.conditions(low))
             if self.limit is not None:
                 limit_log_scales(flow, self.limit)
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
+            if _several():
                 # statistics of its own batch would give every process other weights
                 for norm in _norms(flow):
                     torch.distributed.broadcast(norm.bias, 0)
@@ -191,7 +184,16 @@ class FlowObjective(nn.Module):
             for name in ("low", "target"):
                 if not batch[name].isfinite().all():
                     raise UsageError(f"uptflow: a training picture ({name}) holds values that are not numbers")
+        if _several():  # all processes judge alike, or those that go on would wait for ever
+            mean = bits.clone()
+            torch.distributed.all_reduce(mean)
+            value = mean.item() / torch.distributed.get_world_size()
         self.watch.tell(value)
+
+
+def _several() -> bool:
+    """Whether this process is one of several that learn together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def negative_log_likelihood(flow: UPTFlow, image: Tensor, conditions: list[Tensor]) -> Tensor:
