@@ -296,7 +296,7 @@ def test_wrong_windows_are_said(tmp_path: Path) -> None:
     network = shaken()
     torch.save(network.state_dict(), tmp_path / "five.pth")
     wanted = make_config(METHOD, {**vars(TINY), "win_size": 8})
-    says = r"five\.pth does not fit uptflow, having win_size 5 instead of 8: .*bias_table \(81, 1\) instead of \(225, 1\)"
+    says = r"five\.pth does not fit uptflow, having win_size 5 instead of 8: .*table \(81, 1\) instead of \(225, 1\)"
     with pytest.raises(WeightsError, match=says):
         load_model(tmp_path / "five.pth", "uptflow", wanted)
     state = dict(network.state_dict())
