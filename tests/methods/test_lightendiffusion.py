@@ -403,6 +403,11 @@ def test_neither_does_it_in_training(checkpointing: bool) -> None:
     assert kinds == {torch.float32}
 
 
+def test_betas_that_are_lost_in_float32_are_refused() -> None:
+    with pytest.raises(UsageError, match="the first beta, 1e-09, adds no noise in float32: take a larger one"):
+        make_betas("linear", 10, 1e-9)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_noise_of_the_first_steps_is_not_rounded_away(dtype: torch.dtype) -> None:
     noisy = LINEAR.noised(torch.zeros(20, 1, 1, 1, dtype=dtype), torch.ones(20, 1, 1, 1), torch.arange(20))

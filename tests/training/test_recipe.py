@@ -11,6 +11,7 @@ from tapetum.errors import UsageError
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import find_recipe, list_recipes, load_recipe, read_recipe
 from tapetum.training.stages import load_stages
+from tapetum.weights.registry import NAMED_WEIGHTS
 
 SMALL = {
     "name": "small",
@@ -87,11 +88,17 @@ def test_the_narrow_retidiff_is_one_network_in_all_stages(name, task):
     assert make_config(method, priors.config) == make_config(method, stage2.config) == wanted
 
 
-def test_the_recipe_that_the_docs_show_is_whole(tmp_path):
+@pytest.mark.parametrize(("name", "method"), [("mine", "retinexformer"), ("archive", "lightendiffusion")])
+def test_the_recipes_that_the_docs_show_are_whole(tmp_path, name, method):
     shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```yaml\n(# mine\.yaml\n.*?)```", shown, re.DOTALL)
+    (text,) = re.findall(rf"```yaml\n(# {name}\.yaml\n.*?)```", shown, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(text)
-    assert load_recipe(tmp_path / "mine.yaml").method == "retinexformer"
+    assert load_recipe(tmp_path / "mine.yaml").method == method
+
+
+def test_bundled_weights_can_be_begun_with(small):
+    recipe = load_recipe(small, ["weights=mamballie-lolv1"])
+    assert recipe.weights == str(NAMED_WEIGHTS["mamballie-lolv1"].path)
 
 
 def test_overrides_reach_any_depth(small):

@@ -19,6 +19,7 @@ from tapetum.errors import UsageError
 from tapetum.methods.registry import HOMES
 from tapetum.strict_yaml import Section, apply, read_mapping, validate
 from tapetum.training.sections import Cosine, CosineRestarts, Linear, MultiStep, Vibrate
+from tapetum.weights.registry import NAMED_WEIGHTS
 
 
 class SplitList(Section):
@@ -327,8 +328,9 @@ class Recipe(Section):
     method: str
     config: str | dict[str, Any] | None = None
     weights: str | None = None
-    """File of weights to begin with, or ``run:NAME`` for what the recipe NAME has written into the same ``run.folder``;
-    null: fresh ones. A method that is a later stage of a training needs the file of the stage before."""
+    """File of weights to begin with, the name of bundled ones, or ``run:NAME`` for what the recipe NAME has written
+    into the same ``run.folder``; null: fresh ones. A method that is a later stage of a training needs the file of the
+    stage before."""
     objective: dict[str, Any] = Field(default_factory=dict)
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()
@@ -337,8 +339,10 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _weights_of_a_run(cls, content: Any) -> Any:
+    def _weights_by_name(cls, content: Any) -> Any:
         weights, run = (content.get(key) for key in ("weights", "run")) if isinstance(content, dict) else (None, None)
+        if isinstance(weights, str) and weights in NAMED_WEIGHTS:
+            return {**content, "weights": str(NAMED_WEIGHTS[weights].verified_path())}
         if not (isinstance(weights, str) and weights.startswith("run:") and isinstance(run, dict)):
             return content
         folder = run.get("folder", RunSection.model_fields["folder"].default)

@@ -222,10 +222,8 @@ def _options(config: LightenDiffusionConfig) -> tuple[Option, ...]:
     return (
         Option("steps", usual.steps, "sampling steps", 1, config.num_diffusion_timesteps),
         Option("eta", usual.eta, "share of noise that is injected on the way (ddim only)", 0, 1),
-        Option("sampler", usual.sampler, "ddim as published, dpm++ for few steps", choices=get_args(SamplerName)),
-        Option(
-            "spacing", usual.spacing, "of the steps: leading as published, others for few", choices=get_args(Spacing)
-        ),
+        Option("sampler", usual.sampler, "ddim as published, dpm++ of second order", choices=get_args(SamplerName)),
+        Option("spacing", usual.spacing, "of the steps: leading as published", choices=get_args(Spacing)),
         SEED,
         SAMPLES,
     )

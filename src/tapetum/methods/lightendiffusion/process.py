@@ -35,10 +35,11 @@ class Sampling:
     Attributes:
         steps: calls of the noise predictor, from 1 to the process's T.
         eta: share of noise that is injected on the way, 0 (deterministic) to 1; with "ddim" only.
-        sampler: "ddim" as published, or "dpm++", of second order, for few steps.
+        sampler: "ddim" as published, or "dpm++", of second order: for few steps of a noise predictor that is nearly
+            exact (the card has figures).
         spacing: "leading" visits 0, s, 2s, ... below T, s = T // steps, as published: it begins below T - 1, and
             makes more calls than ``steps`` where that does not divide T. The others begin at T - 1, where training's
-            noise does, as few steps need: "trailing" makes exactly ``steps`` calls, equally spaced; "logsnr" spaces
+            noise does: "trailing" makes exactly ``steps`` calls, equally spaced; "logsnr" spaces
             them equally in log(signal / noise), what "dpm++" is for (where two fall on one step, it is visited once).
 
     Raises:
@@ -71,7 +72,7 @@ def make_betas(schedule: BetaSchedule, timesteps: int, start: float = 1e-4, end:
             ..., 1) or "sigmoid".
 
     Raises:
-        UsageError: no such schedule, no step, or betas outside of (0, 1].
+        UsageError: no such schedule, no step, betas outside of (0, 1], or such that add no noise in float32.
     """
     if schedule not in get_args(BetaSchedule):
         raise UsageError(f"unknown beta schedule {schedule!r}: choose from {', '.join(get_args(BetaSchedule))}")
@@ -89,7 +90,10 @@ def make_betas(schedule: BetaSchedule, timesteps: int, start: float = 1e-4, end:
         betas = 1 / _spaced(timesteps, 1, timesteps)
     else:
         betas = _spaced(-6, 6, timesteps).sigmoid() * (end - start) + start
-    return betas.float()
+    betas = betas.float()
+    if (1 - betas[0]) >= 1:
+        raise UsageError(f"the first beta, {betas[0]:.1g}, adds no noise in float32: take a larger one")
+    return betas
 
 
 class Diffusion:
