@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +219,22 @@ def test_a_stage_before_of_another_task(place: Path, files: dict[str, str]) -> N
     says = r"config\.task is low-light, but .*backlit\.safetensors was trained with pictures that are backlit: train"
     with pytest.raises(UsageError, match=says):
         train(load_recipe(place / "wrong.yaml", [f"weights={place}/backlit.safetensors"]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_all_stages_by_two_processes_and_resumed(place: Path) -> None:
+    """Every parameter that learns in a phase has a gradient there, which two processes wait for."""
+
+    def trained(folder: str, *changes: str) -> dict[str, torch.Tensor]:
+        changes = ("run.devices=2", f"run.folder={folder}", *changes)
+        command = [sys.executable, "-m", "tapetum", "train", "all.yaml", *changes]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return read_state_dict(place / folder / "all-stage2" / "weights.safetensors")
+
+    whole = trained("whole")
+    trained("parts", "stage2.run.steps=1")
+    for key, value in trained("parts").items():
+        torch.testing.assert_close(value, whole[key], rtol=0, atol=0, msg=key)
