@@ -3,7 +3,7 @@
     python scripts/insert_table.py benchmark/table.md docs/evaluation.md [...] [--brief README.md ...]
 
 A document has the lines ``<!-- benchmark -->`` and ``<!-- /benchmark -->``; what stands between them is replaced: by
-all of it, or, behind ``--brief``, by the means alone, with data, protocol, date and commit.
+all of it, or, behind ``--brief``, by the means alone, with data, protocol, date and commit, and what is to be minded.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ def insert_brief(tables: str, document: str) -> str:
         if ends:
             kept = "\n".join("|" + "|".join(row[: ends[0]]) + "|" for row in rows)
             parts.append(f"**{heading}**\n\n{kept}")
-    facts = dict(re.findall(r"^- (date|commit): (.*)$", tables, flags=re.MULTILINE))
-    if not parts or len(facts) < 2:
+    facts = dict(re.findall(r"^- (date|commit|GT-mean|left out): (.*)$", tables, flags=re.MULTILINE))
+    if not parts or not facts.keys() >= {"date", "commit", "GT-mean"}:
         raise SystemExit("this is no table of a benchmark")
-    parts.append(f"`make benchmark`, {facts['date']}, commit {facts['commit']}.")
+    parts += re.findall(r"^(‡: .*)$", tables, flags=re.MULTILINE)[:1]
+    left_out = f" Left out: {facts['left out']}." if "left out" in facts else ""
+    parts.append(f"`make benchmark`, {facts['date']}, commit {facts['commit']}; GT-mean: {facts['GT-mean']}.{left_out}")
     return replace("\n\n".join(parts), document)
 
 

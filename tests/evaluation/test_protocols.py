@@ -131,12 +131,6 @@ def test_retidiff_measures_each_task_at_its_size(name: str, size: tuple[int, int
         assert prepared[1] is target
 
 
-def test_the_low_gets_the_size_of_the_target() -> None:
-    low, target = np.zeros((300, 2100, 3), np.float32), np.zeros((280, 2100, 3), np.float32)
-    prepared = get_protocol("retidiff_backlit").prepare(low, target)
-    assert [picture.shape for picture in prepared] == [(273, 2048, 3)] * 2
-
-
 def test_truncating_cuts_off_what_is_beyond_a_level() -> None:
     protocol = get_protocol("uptflow_test_script")
     low = np.full((9, 7, 3), 0.5, np.float32)

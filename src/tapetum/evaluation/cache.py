@@ -31,15 +31,15 @@ _SHARED_CODE = (
     "engines",
     "enhancer.py",
     *(f"evaluation/{name}.py" for name in ("protocols", "run")),
-    *(
-        f"imaging/{name}.py"
-        for name in ("arrays", "colour", "moments", "profiles", "reading", "resize", "tiles", "vips")
-    ),
+    "evaluation/benchmark/predicting.py",
+    "imaging/*.py",
+    "machine.py",
     "methods/*.py",
     "methods/blocks",
     "ops",
     "weights/loading.py",
 )
+_BORROWED = {"dednet": ("methods/retinexformer/checkpoint.py",)}  # what a method has from another's folder
 _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "numpy": "numpy"}
 
 
@@ -67,7 +67,8 @@ def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str
     method = entry.method if entry else "" if file is not None and weights is None else model
     kind = engine.partition(":")[0]
     code = code_key("" if kind == "onnx" else method)
-    parts = [content, method, engine, _version(_RUNTIMES.get(kind, "numpy")), tapetum.__version__, code]
+    versions = [_version(package) for package in (_RUNTIMES.get(kind, "numpy"), "pyvips-binary", "pyvips")]
+    parts = [content, method, engine, versions, tapetum.__version__, code]
     return hashlib.sha256(json.dumps([*parts, more], sort_keys=True, default=repr).encode()).hexdigest()
 
 
@@ -79,6 +80,7 @@ def code_key(method: str) -> str:
     places = [*_SHARED_CODE]
     if method in HOMES:
         places.append(HOMES[method].partition(":")[0].removeprefix("tapetum.").replace(".", "/"))
+        places += _BORROWED.get(method, ())
     elif method in CLASSICAL_METHODS:
         places.append("methods/classical")
     digest = hashlib.sha256()

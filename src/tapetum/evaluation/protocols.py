@@ -50,11 +50,12 @@ class Protocol:
     times: int = 1
 
     def prepare(self, low: Picture, target: Picture) -> tuple[Picture, Picture]:
-        """Both ``(H, W, 3)`` in [0, 1] at the size that is measured, by bicubic resampling that is not clipped."""
+        """Both ``(H, W, 3)`` in [0, 1], of one size, at the size that is measured, by bicubic resampling that is not
+        clipped."""
         if self.sized is None:
             return low, target
         height, width = self.sized(*target.shape[:2])
-        if (height, width) == target.shape[:2] == low.shape[:2]:
+        if (height, width) == target.shape[:2]:
             return low, target
         return resize_bicubic(low, width, height), resize_bicubic(target, width, height)
 

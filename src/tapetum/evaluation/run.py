@@ -49,6 +49,16 @@ def by_enhancer(enhancer: Enhancer, protocol: Protocol) -> Predict:
     return predict
 
 
+def read_both(low: Path, target: Path, read: Read) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Dark picture and target. Raises InputError: one cannot be read, or they differ in size: pictures are never
+    resized to fit each other."""
+    images = read(low), read(target)
+    if images[0].shape != images[1].shape:
+        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in images]
+        raise InputError(f"{low} has {sizes[0]} pixels, and its target {target} {sizes[1]}")
+    return images
+
+
 def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
     """Predictions that lie in a folder, as ``NAME.*`` of the low picture, also in subfolders named as the data set's.
 
@@ -109,7 +119,7 @@ def measure_pairs(
     """
 
     def measure(pair: Pair) -> Row:
-        low, target = protocol.prepare(read(pair.low), read(pair.target))
+        low, target = protocol.prepare(*read_both(pair.low, pair.target, read))
         begin = time.perf_counter()
         enhanced = predict(pair, low)
         seconds = time.perf_counter() - begin if timed else None

@@ -67,24 +67,34 @@ def check_seen(
     Raises:
         UsageError: a model has seen pictures or scenes, and ``allow`` is not set; WeightsError: no such file.
     """
-    scenes = read_scenes(data)
     notes = []
     for title, model, weights in models:
-        told = provenance_of(model, weights)
-        training = None if told is None else training_of(told)
-        if training is None:
-            if weights is not None:
-                notes.append(f"note: {weights.name} does not say on which pictures it was trained")
+        counts = seen_counts(model, weights, splits, data)
+        if counts is None:
+            file = weights or (Path(model) if model.lower().endswith(".onnx") else None)
+            if file is not None:
+                notes.append(f"note: {file.name} does not say on which pictures it was trained")
             continue
-        for split, pairs in splits.items():
-            seen = seen_pairs(training, pairs, scenes)
-            if not seen:
-                continue
-            text = f"{title} was trained on scenes of {split} ({len(seen)} of {len(pairs)} pictures)"
+        for split, count in counts.items():
+            text = f"{title} was trained on scenes of {split} ({count} of {len(splits[split])} pictures)"
             if not allow:
                 raise UsageError(f"{text}: its figures would say how well it remembers; --allow-seen measures anyway")
             notes.append(f"note: {text}")
     return notes
+
+
+def seen_counts(
+    model: str, weights: Path | None, splits: Mapping[str, Sequence[Pair]], data: Path | None = None
+) -> dict[str, int] | None:
+    """Of how many pictures of a split the weights have seen the scene, where that is any; None: they do not say.
+    Arguments as of :func:`check_seen`. Raises WeightsError: no such file."""
+    told = provenance_of(model, weights)
+    training = None if told is None else training_of(told)
+    if training is None:
+        return None
+    scenes = read_scenes(data)
+    counts = {split: len(seen_pairs(training, pairs, scenes)) for split, pairs in splits.items()}
+    return {split: count for split, count in counts.items() if count}
 
 
 def seen_pairs(training: Training, pairs: Sequence[Pair], scenes: Scenes) -> list[Pair]:

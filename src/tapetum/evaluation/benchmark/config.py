@@ -19,6 +19,7 @@ class ModelSection(Section):
     options: dict[str, int | float | str] = Field(default_factory=dict)
     label: str = ""
     leave_out: list[str] = Field(default_factory=list)
+    allow_seen: bool = False
 
 
 class DataSection(Section):
@@ -104,7 +105,8 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         apply(content, override)
     file = validate(path, content, BenchmarkFile)
     models = tuple(
-        Model(m.name, _path(m.weights), m.device, dict(m.options), m.label, tuple(m.leave_out)) for m in file.models
+        Model(m.name, _path(m.weights), m.device, dict(m.options), m.label, tuple(m.leave_out), m.allow_seen)
+        for m in file.models
     )
     data = tuple(
         Data(_path(d.folder), tuple(d.splits) if d.splits else None, d.layout, _path(d.low), _path(d.target), d.label)

@@ -18,7 +18,7 @@ from tapetum.evaluation.benchmark.plan import Look, Plan, Split, measured
 from tapetum.evaluation.benchmark.stored import name_of, open_store, store_of
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import Row
-from tapetum.evaluation.run import figures
+from tapetum.evaluation.run import figures, read_both
 
 Image = NDArray[np.float32]
 
@@ -105,11 +105,7 @@ def pictures(split: Split, pair: Pair, protocol: Protocol) -> tuple[Image, Image
     Raises:
         InputError: one cannot be read, or they differ in size: pictures are never resized to fit.
     """
-    low, target = protocol.prepare(split.read(pair.low), split.read(pair.target))
-    if low.shape != target.shape:
-        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (low, target)]
-        raise InputError(f"{pair.low} has {sizes[0]} pixels, and its target {pair.target} {sizes[1]}")
-    return low, target
+    return protocol.prepare(*read_both(pair.low, pair.target, split.read))
 
 
 def measure_all(tasks: Sequence[Task], jobs: int) -> Iterator[list[Outcome]]:

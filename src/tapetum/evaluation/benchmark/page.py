@@ -14,7 +14,7 @@ from tapetum.evaluation.benchmark.measuring import Task
 from tapetum.evaluation.benchmark.parts import sheet, text_table
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table
 from tapetum.evaluation.benchmark.stored import About
-from tapetum.evaluation.benchmark.tables import cost_cells, extent, facts_lines, missing
+from tapetum.evaluation.benchmark.tables import SEEN_NOTE, cost_cells, extent, facts_lines, missing
 from tapetum.evaluation.report import better, decimals, title_of
 from tapetum.evaluation.robustness.section import section as robustness_section
 
@@ -156,6 +156,7 @@ def _table(table: Table, results: Results) -> str:
     ends = [f"worst {name}", f"best {name}"]
     heads = ["model", *titles, *ends, "s/picture", "peak MB", "parameters", "GMACs"]
     ways = ["", *(better(measure) for measure in table.measures)]
+    taught = f'<p class="sub">{escape(SEEN_NOTE)}</p>' if any(line.seen for line in table.lines) else ""
     cells = "".join(
         f'<th scope="col"><button type="button">{escape(head)}{_ARROWS.get(ways[i] if i < len(ways) else "", "")}'
         "</button></th>"
@@ -163,7 +164,7 @@ def _table(table: Table, results: Results) -> str:
     )
     body = "".join(_row(line, table, results) for line in table.lines)
     head = f"<thead><tr>{cells}</tr></thead>"
-    return f'<div class="scroll"><table class="sortable">{head}<tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="sortable">{head}<tbody>{body}</tbody></table></div>{taught}'
 
 
 _ARROWS = {"higher": " ↑", "lower": " ↓"}

@@ -34,6 +34,7 @@ class Model:
         options: of the model, such as steps.
         label: its name in the report; "": made of the others.
         leave_out: names of splits that it is not measured on, since it was trained on them.
+        allow_seen: measure it on scenes that it was trained on, too; it is marked there, and never the best.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     leave_out: tuple[str, ...] = ()
+    allow_seen: bool = False
 
     def __post_init__(self) -> None:
         if self.weights is None:
@@ -123,7 +125,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of it. ``allow_seen``: measure models on scenes that they were trained on, too."""
+    """All of it. ``allow_seen``: of all models, as :class:`Model` has it of one."""
 
     models: tuple[Model, ...]
     data: tuple[Data, ...]

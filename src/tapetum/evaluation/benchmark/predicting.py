@@ -26,7 +26,7 @@ from tapetum.evaluation.benchmark.costs import costs, peak_memory
 from tapetum.evaluation.benchmark.facts import machine
 from tapetum.evaluation.benchmark.plan import Model, Split, measured
 from tapetum.evaluation.benchmark.stored import About, Prediction, open_store
-from tapetum.evaluation.run import by_enhancer
+from tapetum.evaluation.run import by_enhancer, read_both
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -107,9 +107,10 @@ def predict(enhancer: Enhancer, item: Work, ensemble: bool) -> tuple[int, int]:
     """
     protocol = measured(item.protocol, (), ensemble)
     split = Split("", (), item.layout)
-    low = split.read(Path(item.low))
-    target = split.read(Path(item.target)) if protocol.sized is not None else low
-    low, _ = protocol.prepare(low, target)
+    if protocol.sized is None:
+        low = split.read(Path(item.low))
+    else:
+        low, _ = protocol.prepare(*read_both(Path(item.low), Path(item.target), split.read))
     pair = Pair(item.name, Path(item.low), Path(item.target), "")
     begin = time.perf_counter()
     enhanced = by_enhancer(enhancer, protocol)(pair, low)

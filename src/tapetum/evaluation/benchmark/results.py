@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,12 +25,14 @@ class Line:
 
     Attributes:
         complete: whether every picture could be measured; else it is not compared for the best.
+        seen: whether it was trained on scenes of the split; then it is not either.
         best_picture: name and best value by measure (where neither direction is better: the highest).
         marks: by measure: "best"; "level", where the difference from the best is not significant; or "".
     """
 
     summary: Summary
     complete: bool
+    seen: bool
     best_picture: dict[str, tuple[str, float]]
     marks: dict[str, str]
 
@@ -82,22 +84,32 @@ class Results:
 
 
 def tabulate(
-    outcomes: Iterable[Outcome], models: Sequence[str], pictures: Mapping[str, Mapping[str, str]]
+    outcomes: Iterable[Outcome],
+    models: Sequence[str],
+    pictures: Mapping[str, Mapping[str, str]],
+    seen: Collection[tuple[str, str]] = (),
 ) -> list[Table]:
     """A table for each protocol and split of which anything was measured, in their order.
 
     Args:
         models: titles, in the order of the lines.
         pictures: of each split, the scene of each picture.
+        seen: title and split of models that were trained on scenes of it.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for outcome in outcomes:
         if outcome.row is not None:
             groups.setdefault((outcome.protocol, outcome.split), []).append(outcome.row)
-    return [_table(protocol, split, rows, models, pictures[split]) for (protocol, split), rows in groups.items()]
+    tables = []
+    for (protocol, split), rows in groups.items():
+        taught = {title for title, name in seen if name == split}
+        tables.append(_table(protocol, split, rows, models, pictures[split], taught))
+    return tables
 
 
-def _table(protocol: str, split: str, rows: list[Row], models: Sequence[str], scenes: Mapping[str, str]) -> Table:
+def _table(
+    protocol: str, split: str, rows: list[Row], models: Sequence[str], scenes: Mapping[str, str], seen: set[str]
+) -> Table:
     by_model = {model: [row for row in rows if row.model == model] for model in models}
     by_model = {model: own for model, own in by_model.items() if own}
     measures = columns(rows[0].values)
@@ -109,14 +121,13 @@ def _table(protocol: str, split: str, rows: list[Row], models: Sequence[str], sc
         for measure in measures
     }
     summaries = {model: summary_of(model, split, own) for model, own in by_model.items()}
-    marks = {
-        measure: _marks(measure, [summaries[m] for m in summaries if complete[m]], comparisons[measure])
-        for measure in measures
-    }
+    compared = [summary for model, summary in summaries.items() if complete[model] and model not in seen]
+    marks = {measure: _marks(measure, compared, comparisons[measure]) for measure in measures}
     lines = [
         Line(
             summaries[model],
             complete[model],
+            model in seen,
             {measure: _best_picture(measure, own) for measure in measures},
             {measure: marks[measure].get(model, "") for measure in measures},
         )
@@ -179,7 +190,13 @@ def _table_dict(table: Table) -> dict[str, Any]:
         "pictures": table.pictures,
         "scenes": table.scenes,
         "models": [
-            {**asdict(line.summary), "best": line.best_picture, "complete": line.complete, "marks": line.marks}
+            {
+                **asdict(line.summary),
+                "best": line.best_picture,
+                "complete": line.complete,
+                "seen": line.seen,
+                "marks": line.marks,
+            }
             for line in table.lines
         ],
         "comparisons": {measure: [asdict(each) for each in found] for measure, found in table.comparisons.items()},

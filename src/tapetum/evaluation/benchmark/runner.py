@@ -22,7 +22,7 @@ from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import csv_text, write_json, write_text
 from tapetum.evaluation.robustness import run as robustness
 from tapetum.evaluation.robustness.tables import robustness_lines
-from tapetum.evaluation.seen import check_seen
+from tapetum.evaluation.seen import check_seen, seen_counts
 from tapetum.imaging.replacing import make_folder
 
 Step = Callable[[str, int, int], None]
@@ -58,7 +58,7 @@ def run(
     splits = find_pictures(plan)
     photographs = [] if plan.robustness is None else robustness.find_photographs(plan.robustness, plan.limit)
     programs = studies(plan)
-    seen = what_was_seen(plan, splits)
+    seen, taught = what_was_seen(plan, splits, photographs)
     for line in seen:
         tell(line)
     for folder in (out, cache):
@@ -75,11 +75,16 @@ def run(
         reason = failures[0].reason if failures else "every model leaves out every split"
         raise InputError(f"nothing could be measured: {reason}")
     scenes = {split.name: {pair.name: pair.scene for pair in split.pairs} for split in splits}
-    tables = tabulate(outcomes, [model.title for model in plan.models], scenes)
+    tables = tabulate(outcomes, [model.title for model in plan.models], scenes, taught)
     held = None
     if photographs:
-        held = robustness.examine(plan, photographs, cache, jobs, lambda done, all_: step("examine", done, all_), tell)
-        made.add(held.predictions)
+        try:
+            held = robustness.examine(
+                plan, photographs, cache, jobs, lambda done, all_: step("examine", done, all_), tell
+            )
+            made.add(held.predictions)
+        except InputError as error:  # what was measured before is not lost for it
+            failures.append(Outcome("-", "all models", "photographs", "-", None, str(error)))
     found = []
     loads = loads_of(plan.models, cache) if programs else {}
     for study in programs:
@@ -90,24 +95,39 @@ def run(
                 yield each
                 step(study.name, next(watched) + 1, total)
 
-        found.append(study(loads, track))
+        try:
+            found.append(study(loads, track))
+        except InputError as error:
+            failures.append(Outcome("-", "all models", study.name, "-", None, str(error)))
     its_facts = facts_of(plan, splits, protocols, jobs, made) | {"seen": seen}
     results = Results(its_facts, tables, made.abouts, failures, held, found)
     write(results, tasks, out)
     return results
 
 
-def what_was_seen(plan: Plan, splits: Sequence[Split]) -> list[str]:
-    """See :func:`tapetum.evaluation.seen.check_seen`. Raises UsageError unless the plan allows it."""
-    lines = []
+def what_was_seen(
+    plan: Plan, splits: Sequence[Split], photographs: Sequence[Path]
+) -> tuple[list[str], set[tuple[str, str]]]:
+    """Lines for people (:func:`tapetum.evaluation.seen.check_seen`); title and split where a model saw scenes of it.
+
+    Raises:
+        UsageError: it saw some, and the plan does not allow it.
+    """
+    lines: list[str] = []
+    taught: set[tuple[str, str]] = set()
+    spoiled = [Pair(path.stem, path, path, path.stem) for path in photographs]
     for model in plan.models:
         by_folder: dict[Path | None, dict[str, Sequence[Pair]]] = {}
         for split in splits:
             if split.name not in model.leave_out:
                 by_folder.setdefault(split.folder, {})[split.name] = split.pairs
+        if spoiled:
+            by_folder.setdefault(None, {})["the good photographs"] = spoiled
         for folder, its in by_folder.items():
-            lines += check_seen([(model.title, model.name, model.weights)], its, folder, plan.allow_seen)
-    return list(dict.fromkeys(lines))
+            allow = plan.allow_seen or model.allow_seen
+            lines += check_seen([(model.title, model.name, model.weights)], its, folder, allow)
+            taught |= {(model.title, name) for name in seen_counts(model.name, model.weights, its, folder) or ()}
+    return list(dict.fromkeys(lines)), taught
 
 
 def facts_of(

@@ -16,6 +16,7 @@ NOTE = (
     f"it (Wilcoxon's signed-rank test over scenes, p ≥ {LEVEL} after Holm's correction for all pairs of models). "
     "GT-mean figures look at the target's brightness and never replace the plain ones."
 )
+SEEN_NOTE = "‡: was trained on scenes of these pictures; shown, and not compared."
 
 
 def markdown(results: Results) -> str:
@@ -25,6 +26,7 @@ def markdown(results: Results) -> str:
     for table in results.tables:
         heading = f"{table.split}: {extent(table)}, protocol {table.protocol}"
         parts += [f"## {_cell(heading)}", _markdown_table(table, results)]
+        parts += [SEEN_NOTE] if any(line.seen for line in table.lines) else []
     if results.robustness is not None:
         parts += _robustness(results.robustness)
     for study in results.downstream:
@@ -77,7 +79,8 @@ def _figure(line: Line, measure: str) -> str:
 
 
 def missing(line: Line, table: Table) -> str:
-    return "" if line.complete else f" ({line.summary.pictures} of {table.pictures} pictures)"
+    taught = " ‡" if line.seen else ""
+    return taught if line.complete else f"{taught} ({line.summary.pictures} of {table.pictures} pictures)"
 
 
 def cost_cells(line: Line, about: About) -> list[str]:
