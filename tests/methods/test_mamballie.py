@@ -269,3 +269,12 @@ def test_create_model_by_name() -> None:
     net = create_model("mamballie", {"nf": 8, "depths": [1, 1, 1, 1, 1, 1], "d_state": 4})
     assert net.config == MambaLLIEConfig(nf=8, depths=(1, 1, 1, 1, 1, 1), d_state=4)
     assert not net.training
+
+
+def test_all_that_learns_has_a_gradient() -> None:
+    """Processes that train together wait for every parameter that learns: of an empty group, none does."""
+    network = build(MambaLLIEConfig(nf=4, depths=(0, 1, 1, 0, 1, 1), d_state=2))
+    network.train()(torch.rand(1, 3, 16, 16)).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert not network.conv_first_1_fea.weight.requires_grad

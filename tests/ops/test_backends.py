@@ -80,3 +80,66 @@ def test_program_exported_where_the_back_end_works(
     request.getfixturevalue("no_compiler")
     torch.testing.assert_close(program(x), expected, rtol=1e-5, atol=1e-5)
     assert any("slow reference form" in str(warning.message) for warning in recwarn)
+
+
+def test_a_program_with_parameters_runs_elsewhere_too(
+    cross_inputs: Any, request: pytest.FixtureRequest, recwarn: pytest.WarningsRecorder
+) -> None:
+    """It was exported as training would run it, and keeps states; elsewhere it computes, and does not train."""
+    tensors = cross_inputs(dtype=torch.float32)
+    x = tensors.pop("x")
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = torch.nn.ParameterDict(tensors)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return cross_selective_scan(x, **dict(self.weights.items()))
+
+    program = torch.export.export(Module(), (x,)).module()
+    expected = program(x).detach()
+    request.getfixturevalue("no_compiler")
+    with torch.no_grad():
+        torch.testing.assert_close(program(x), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="this exported program trains only where a fast back end works"):
+        program(x).sum().backward()
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_default_dtype_changes_nothing(scan_inputs: Any, cross_inputs: Any, default: torch.dtype) -> None:
+    """The kernels' memory is of floats, whatever torch makes else."""
+    tensors, picture = scan_inputs(dtype=torch.float32), cross_inputs(dtype=torch.float32)
+    expected = selective_scan(**tensors), cross_selective_scan(**picture)
+    torch.set_default_dtype(default)
+    try:
+        assert torch.empty(0).dtype == default
+        found = selective_scan(**tensors), cross_selective_scan(**picture)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_shapes_are_known_on_meta(cross_inputs: Any) -> None:
+    tensors = {name: t.to("meta") for name, t in cross_inputs(dtype=torch.float32).items()}
+    y = cross_selective_scan(**tensors)
+    assert y.is_meta
+    assert y.shape == tensors["x"].shape
+
+
+def test_a_kernel_that_cannot_be_made_leaves_the_reference(scan_inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe of nothing would not notice: a later LLVM may know the processor and not one of its instructions."""
+    cpu = backends._loaded("cpu")
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("LLVM: unknown intrinsic")
+
+    monkeypatch.setattr(cpu, "kernel", refuse)
+    monkeypatch.setattr(backends, "_load", backends._load.__wrapped__)
+    backends._warn_once.cache_clear()
+    tensors = scan_inputs(dtype=torch.float32)
+    with pytest.warns(TapetumWarning, match="slow reference form, as cpu fails: RuntimeError: LLVM: unknown intrinsic"):
+        y = selective_scan(**tensors)
+    backends._warn_once.cache_clear()
+    assert torch.equal(y, selective_scan(**tensors, backend="reference"))

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
 import tapetum
 from tapetum.checkout import commit
@@ -203,6 +204,12 @@ def check_same(recipe: Recipe, folder: Path) -> None:
             raise UsageError(
                 f"{folder} holds a training whose {part} differs: choose another name=..., or begin anew with --restart"
             )
+    if bool(before.run.ema) != bool(recipe.run.ema):
+        kind = "with" if before.run.ema else "without"
+        raise UsageError(
+            f"{folder} holds a training {kind} a moving average (run.ema): choose another name=..., or begin anew with "
+            "--restart"
+        )
 
 
 class RecipeData(pl.LightningDataModule):
@@ -258,8 +265,35 @@ def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callbac
             )
         )
     if recipe.run.ema:
-        result.insert(0, EMAWeightAveraging(decay=recipe.run.ema, use_buffers=False))
+        result.insert(0, MovingAverage(recipe.run.ema))
     return result
+
+
+class MovingAverage(WeightAveraging):
+    """Of the weights, after every step. Decay grows to ``decay`` as (1 + n) / (10 + n) after n steps: with a constant
+    one the first weights would keep their share, which in a short training is much of the average."""
+
+    def __init__(self, decay: float) -> None:
+        def blend(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
+            n = int(count)
+            return average.lerp(weight, 1 - min(decay, (1 + n) / (10 + n)))
+
+        super().__init__(use_buffers=False, avg_fn=torch.no_grad()(blend))
+        self._swapped = False
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._swapped = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._swapped = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stopped while the average stood in the weights' place: a checkpoint that is written now must not take one for
+        the other."""
+        if self._swapped:
+            self.on_validation_epoch_end(trainer, pl_module)
 
 
 class GoodWeights(pl.Callback):

@@ -106,7 +106,9 @@ class MambaLLIE(nn.Module):
         """``conv_first_K_fea`` and ``VSSB_K``."""
         config = self.config
         width, ratio = config.nf * _SCALES[k - 1], int(config.mlp_ratio)
-        self.add_module(f"conv_first_{k}_fea", nn.Conv2d(5, width * ratio, 3, padding=1))
+        # published files have the features of an empty group, too; nothing uses them, and nothing trains them
+        features = nn.Conv2d(5, width * ratio, 3, padding=1).requires_grad_(config.depths[k - 1] > 0)
+        self.add_module(f"conv_first_{k}_fea", features)
         self.add_module(f"VSSB_{k}", Group(width, config.depths[k - 1], config.d_state, ratio, config.dropout))
 
     def forward(self, low: Tensor) -> Tensor:

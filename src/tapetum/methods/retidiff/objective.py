@@ -82,9 +82,11 @@ class Stage1Objective:
         """``batch``: "low" and "target", ``(B, 3, H, W)`` in [0, 1], sides multiples of 8. Returns the scalar "loss",
         and its terms with their weight: "pix", "recon_out", "recon_in"."""
         model, low, target = cast("Stage1", network), batch["low"], batch["target"]
-        with torch.no_grad():
-            low_maps, target_maps = model.maps(low, target)
-        restored = model.with_auxiliary(low, model.priors(low, target, low_maps, target_maps))
+        with torch.autocast(low.device.type, enabled=False):  # as stage 2 and its teacher see them
+            with torch.no_grad():
+                low_maps, target_maps = model.maps(low, target)
+            priors = model.priors(low, target, low_maps, target_maps)
+        restored = model.with_auxiliary(low, priors)
         losses = pixel_losses(restored, low, target, target_maps, self.pixel, self.loss)
         return _sum(losses)
 

@@ -117,9 +117,7 @@ def _cross_forward(
     with torch.autocast(x.device.type, enabled=False):
         if hasattr(module, "cross_forward"):
             return module.cross_forward(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds, keep_states)
-        # a program that was exported on a machine with a fused back end, on one without
-        if keep_states:
-            raise UsageError("cross selective scan: this exported program trains only where a fast back end works")
+        # a program that was exported on a machine with a fused back end, on one without: it does not train there
 
         def scan(*tensors: Any) -> Tensor:
             u, delta, A, B, C, D, _, delta_bias, delta_softplus = tensors
@@ -152,6 +150,8 @@ def _cross_backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     module = choose(backend, x.device, x.dtype)
+    if not hasattr(module, "cross_backward"):
+        raise UsageError("cross selective scan: this exported program trains only where a fast back end works")
     with torch.autocast(x.device.type, enabled=False):
         return module.cross_backward(grad, states, x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
 

@@ -2,8 +2,14 @@
 LLVM IR that this folder writes, made into machine code by llvmlite when it is first needed.
 """
 
-from tapetum.ops.selective_scan.cpu.compiling import prepare
+from tapetum.ops.selective_scan.cpu.blocks import kernel
 from tapetum.ops.selective_scan.cpu.cross import cross_backward, cross_forward
+from tapetum.ops.selective_scan.cpu.kernels import Variant
 from tapetum.ops.selective_scan.cpu.plain import backward, forward
 
 __all__ = ["backward", "cross_backward", "cross_forward", "forward", "prepare"]
+
+
+def prepare() -> None:
+    """Raises what is wrong where llvmlite cannot make code for this machine, as a kernel shows that is needed anyway."""
+    kernel("forward", Variant(low_rank=True, softplus=True, rest=0))

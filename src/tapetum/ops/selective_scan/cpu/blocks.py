@@ -35,7 +35,7 @@ def _kernel(name: str, variant: Variant, target: compiling.Target) -> Callable[[
     kind = ctypes.c_int64 * len(written.fields)
 
     def call(values: Mapping[str, int]) -> None:
-        memory = torch.empty(written.working_memory)
+        memory = torch.empty(written.working_memory, dtype=torch.float32, device="cpu")  # whatever the defaults are
         given = {**values, WORKING_MEMORY: memory.data_ptr()}
         function(kind(*(given.get(field, 0) for field in written.fields)))
 

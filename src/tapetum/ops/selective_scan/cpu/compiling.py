@@ -20,14 +20,6 @@ class Target:
     width: int
 
 
-def prepare() -> None:
-    """Raises what is wrong where llvmlite cannot make code for this machine."""
-    module = ir.Module(name="probe")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.PointerType()]), "probe")
-    ir.IRBuilder(function.append_basic_block()).ret_void()
-    compile_function(module, "probe", this_machine())(None)
-
-
 @cache
 def this_machine() -> Target:
     features = binding.get_host_cpu_features()

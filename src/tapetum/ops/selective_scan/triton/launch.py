@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.errors import UsageError
 from tapetum.ops.selective_scan.reference import CHUNK, new_states
 from tapetum.ops.selective_scan.triton import kernels as _kernels
 from tapetum.ops.selective_scan.unfused import DIRECTIONS, channels_last
@@ -18,6 +19,7 @@ SEGMENT = 2 * CHUNK  # steps that one program takes; a short picture still gives
 CHANNELS = 8  # of one program: eight floats are a sector of memory, whichever way the tensors lie
 TILE, TILE_BACK = 8, 4  # steps at a time: with more the compiler runs out of registers
 SPLITS = 2  # programs that share the channels of a group in the backward pass; each has its own gradients of B and C
+LARGEST_GRID = 65_535  # programs along the second and third axis
 LOG2_E = 1.4426950408889634
 
 
@@ -97,10 +99,20 @@ class _Sequence:
         )
 
 
+def _check_grid(sequence: _Sequence) -> None:
+    """Raises UsageError where CUDA cannot launch so many programs."""
+    if max(sequence.segments, len(sequence.u)) > LARGEST_GRID:
+        raise UsageError(
+            f"selective scan: {sequence.segments} segments of a batch of {len(sequence.u)} are more than CUDA launches "
+            f"at once ({LARGEST_GRID}): take tiles, or backend='reference'"
+        )
+
+
 def _scan(sequence: _Sequence, y: Tensor, last: Tensor, kept: Tensor | None, add: bool) -> None:
     """Forward: y ``(batch, M, pixels)`` is written or (``add``) added to; last ``(batch, N, M)`` and, where there is
     one, kept ``(batch, chunks, N, M)`` are written."""
     s = sequence
+    _check_grid(s)
     channels, per_group, *_ = s.sizes
     borders, sums = s.borders()
     grid = (channels // per_group * -(-per_group // CHANNELS), s.segments, len(s.u))
