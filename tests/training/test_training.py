@@ -109,6 +109,35 @@ def test_resumed_is_the_same_as_uninterrupted(recipe_file, tmp_path):
         torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
 
 
+def test_stopped_while_it_validates_and_resumed(recipe_file, tmp_path, monkeypatch):
+    """The average stands in the weights' place then: a checkpoint must not take one for the other."""
+    changes = ["run.validate_every=4", "run.save_every=3"]
+    whole = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/whole", *changes]))
+    stopped = [f"run.folder={tmp_path}/stopped", *changes]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "validation_step", lambda *_: (_ for _ in ()).throw(TapetumError("no power")))
+        with pytest.raises(TapetumError, match="no power"):
+            train(load_recipe(recipe_file, stopped))
+    last = torch.load(tmp_path / "stopped" / "small" / "checkpoints" / "last.ckpt", weights_only=False)
+    assert last["global_step"] == 4
+    resumed = train(load_recipe(recipe_file, stopped))
+    a, b = read_state_dict(whole), read_state_dict(resumed)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
+
+
+def test_the_average_of_a_short_training_is_not_what_it_began_with(recipe_file, tmp_path):
+    averages = [
+        read_state_dict(train(load_recipe(recipe_file, [f"run.folder={tmp_path}/{ema}", f"run.ema={ema}"])))
+        for ema in (0.0, 0.9999)
+    ]
+    first = [f"run.folder={tmp_path}/first", "run.ema=0", "run.steps=1"]
+    began = read_state_dict(train(load_recipe(recipe_file, first)))
+    key = max(began, key=lambda name: (began[name] - averages[0][name]).abs().mean().item())
+    behind = (averages[0][key] - averages[1][key]).norm() / (averages[0][key] - began[key]).norm()
+    assert 0.01 < behind < 0.6  # with a constant decay it would be 0.999
+
+
 @pytest.mark.slow
 def test_killed_and_resumed(recipe_file, tmp_path):
     whole = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/whole", "run.steps=400", "run.save_every=10"]))

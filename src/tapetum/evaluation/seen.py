@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapetum.data.pairs import SPLITS_FILE, Pair, root_of_split
+from tapetum.data.pairs import SPLITS_FILE, Pair, hold_out, pairs_of_pictures, root_of_split
 from tapetum.data.places import TRAINED_ON, digest_of_place, folder_place, place_of
 from tapetum.errors import TapetumError, UsageError, WeightsError
 from tapetum.evaluation.pairs import read_lists
@@ -22,16 +22,17 @@ class Training:
 
     Attributes:
         digests: of their places, as our training writes them.
-        folders: places of folders of which all pictures were used: what files of before tell.
+        folders: places of folders of which all pictures were used, but for this share of them: what files of before
+            tell.
         lists: data set's folder and name of a list of its split file: likewise.
     """
 
     digests: frozenset[str]
-    folders: frozenset[str]
+    folders: Mapping[str, float]
     lists: frozenset[tuple[str, str]]
 
     def has(self, place: str) -> bool:
-        return digest_of_place(place) in self.digests or place.rpartition("/")[0] in self.folders
+        return digest_of_place(place) in self.digests or self.folders.get(place.rpartition("/")[0]) == 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,10 @@ def seen_counts(
 def seen_pairs(training: Training, pairs: Sequence[Pair], scenes: Scenes) -> list[Pair]:
     """Those that were trained on, or of whose scene another picture was."""
     listed = set().union(*(scenes.lists.get(name, set()) for name in training.lists))
+    for folder in {pair.low.parent for pair in pairs}:
+        share = training.folders.get(folder_place(folder))
+        if share:  # what was held out of a folder can be known where it lies
+            listed |= {place_of(used.low) for used in hold_out(pairs_of_pictures(folder), share)[0]}
 
     def trained(place: str) -> bool:
         return place in listed or training.has(place)
@@ -135,7 +140,7 @@ def training_of(provenance: Mapping[str, Any]) -> Training | None:
     """What a file's provenance says of the pictures, with those of the weights that its training began with; None:
     nothing."""
     digests: set[str] = set()
-    folders: set[str] = set()
+    folders: dict[str, float] = {}
     lists: set[tuple[str, str]] = set()
     steps: list[Any] = [provenance]
     while steps:
@@ -155,18 +160,18 @@ def training_of(provenance: Mapping[str, Any]) -> Training | None:
             _add_recipe(step.get("recipe"), folders, lists)
     if not (digests or folders or lists):
         return None
-    return Training(frozenset(digests), frozenset(folders), frozenset(lists))
+    return Training(frozenset(digests), folders, frozenset(lists))
 
 
-def _add_recipe(recipe: Any, folders: set[str], lists: set[tuple[str, str]]) -> None:
+def _add_recipe(recipe: Any, folders: dict[str, float], lists: set[tuple[str, str]]) -> None:
     """The sources of a recipe, where its file was written before trainings listed their pictures."""
     data = recipe.get("data") if isinstance(recipe, Mapping) else None
     sources = data.get("sources") if isinstance(data, Mapping) else None
     if not isinstance(data, Mapping) or not isinstance(sources, list):
         return
     root = Path(str(data.get("root", ".")))
-    pictures = [source.get("pictures") for source in sources if isinstance(source, Mapping)]
-    for entry in pictures:
+    for source in sources:
+        entry = source.get("pictures") if isinstance(source, Mapping) else None
         if not isinstance(entry, Mapping):
             continue
         layout = entry.get("layout")
@@ -174,9 +179,11 @@ def _add_recipe(recipe: Any, folders: set[str], lists: set[tuple[str, str]]) -> 
             place = folder_place((root / str(entry.get("file"))).parent)
             lists.add((place.rpartition("/")[2], str(entry.get("key"))))
         elif layout == "folders":
-            folders |= {folder_place(root / str(entry.get(side))) for side in ("low", "target")}
+            folders |= {folder_place(root / str(entry.get(side))): 0.0 for side in ("low", "target")}
         elif layout in ("csv", "pictures"):
-            folders.add(folder_place(root / str(entry.get("folder"))))
+            place = folder_place(root / str(entry.get("folder")))
+            share = source.get("hold_out", 0.0) if layout == "pictures" else 0.0
+            folders[place] = min(folders.get(place, 1.0), share if isinstance(share, float) else 0.0)
 
 
 def _metadata(path: Path) -> Mapping[str, str]:

@@ -21,13 +21,15 @@ from tapetum.data.pairs import Pair, pairs_of_folders
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.evaluation.benchmark import making
-from tapetum.evaluation.benchmark.measuring import Task, measure_all
-from tapetum.evaluation.benchmark.plan import Data, Model, Plan, Split
+from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all
+from tapetum.evaluation.benchmark.plan import Data, Model, Photographs, Plan, Split
 from tapetum.evaluation.benchmark.predicting import Job, Work, work
-from tapetum.evaluation.benchmark.results import Results
-from tapetum.evaluation.benchmark.runner import run
+from tapetum.evaluation.benchmark.results import Results, tabulate
+from tapetum.evaluation.benchmark.runner import run, what_was_seen
 from tapetum.evaluation.benchmark.stored import Prediction, open_store
 from tapetum.evaluation.protocols import get_protocol
+from tapetum.evaluation.report import Row
+from tapetum.evaluation.robustness import run as robustness
 from tapetum.evaluation.run import by_enhancer, measure_pairs
 
 
@@ -298,3 +300,54 @@ def test_memory_is_flat_over_the_pictures(tmp_path: Path) -> None:
 
     peak(1)  # what is imported and kept at the first use
     assert peak(20) < peak(2) + 120 * 160 * 3 * 4, "less than one more picture"
+
+
+def test_who_saw_the_scenes_is_marked_and_never_the_best() -> None:
+    def outcome(model: str, picture: str, value: float) -> Outcome:
+        return Outcome(
+            "strict", model, "s", picture, Row(model, "s", picture, picture, {"psnr_rgb_uint8": value}, None)
+        )
+
+    outcomes = [
+        outcome(model, f"p{i}", value + i) for model, value in (("a", 30), ("b", 20), ("c", 10)) for i in range(8)
+    ]
+    scenes = {"s": {f"p{i}": f"p{i}" for i in range(8)}}
+    (table,) = tabulate(outcomes, ["a", "b", "c"], scenes, {("a", "s"), ("b", "another")})
+    marks = {line.summary.model: (line.seen, line.marks["psnr_rgb_uint8"]) for line in table.lines}
+    assert marks == {"a": (True, ""), "b": (False, "best"), "c": (False, "")}
+
+
+def test_photographs_that_were_trained_on_are_refused(tmp_path: Path, pairs: Path) -> None:
+    photograph = tmp_path / "data" / "clean" / "113009.png"  # one of BSDS500 that LightenDiffusion learnt from
+    photograph.parent.mkdir(parents=True)
+    shutil.copy(pairs / "eval15" / "high" / "a.png", photograph)
+    spoiled = Photographs(photograph.parent)
+    plan = Plan((Model("lightendiffusion-unpaired"),), (Data(pairs),), robustness=spoiled)
+    says = r"lightendiffusion-unpaired was trained on scenes of the good photographs \(1 of 1 pictures\)"
+    with pytest.raises(UsageError, match=says):
+        run(plan, tmp_path / "out", tmp_path / "cache")
+    allowed = replace(plan, models=(replace(plan.models[0], allow_seen=True),))
+    lines, taught = what_was_seen(allowed, [], [photograph])
+    assert len(lines) == 1
+    assert taught == {("lightendiffusion-unpaired", "the good photographs")}
+
+
+def test_a_late_failure_loses_nothing(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise InputError("a.png: cannot be read")
+
+    monkeypatch.setattr(robustness, "examine", fail)
+    results = run(finished.plan, tmp_path / "out", finished.cache)
+    assert figures(results) == figures(finished.results)
+    assert [(f.split, f.reason) for f in results.failed] == [("photographs", "a.png: cannot be read")]
+    assert "a.png: cannot be read" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_low_and_target_of_two_sizes_are_never_resized(pairs: Path, tmp_path: Path) -> None:
+    shutil.copytree(pairs, tmp_path / "pairs")
+    low = sorted((tmp_path / "pairs" / "eval15" / "low").iterdir())[0]
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(low)
+    plan = Plan((Model("gamma"),), (Data(tmp_path / "pairs"),), ("retidiff_backlit",))
+    results = run(plan, tmp_path / "out", tmp_path / "cache")
+    (failure,) = results.failed
+    assert "has 30x20 pixels, and its target" in failure.reason

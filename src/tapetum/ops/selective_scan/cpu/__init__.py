@@ -11,5 +11,5 @@ __all__ = ["backward", "cross_backward", "cross_forward", "forward", "prepare"]
 
 
 def prepare() -> None:
-    """Raises what is wrong where llvmlite cannot make code for this machine, as a kernel shows that is needed anyway."""
+    """Raises what is wrong where llvmlite cannot make code for this machine. (This kernel is needed anyway.)"""
     kernel("forward", Variant(low_rank=True, softplus=True, rest=0))
