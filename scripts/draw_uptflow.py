@@ -4,9 +4,9 @@ an edited picture unlikely.
     python scripts/draw_uptflow.py runs/uptflow-lolv1-narrow/weights.safetensors FOLDER
 
 ``uptflow-temperatures.jpg``: the sample ``rocket``, the results at each of TEMPERATURES, then mean and spread
-(brighter: more) of DRAWN samples at the last one.
-``uptflow-surprise.jpg``: the sample ``coffee-dark``, scikit-image's ``coffee`` with parts of it edited (made red,
-blurred, overwritten), and the map of surprise; then the same of the picture as it is.
+(brighter: more) of DRAWN samples at the second one.
+``uptflow-surprise.jpg``: the sample ``coffee-dark``, scikit-image's ``coffee`` with parts of it edited (noise,
+moved, overwritten), and the map of surprise; then the same of the picture as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-import skimage.filters
 from draw_lightendiffusion import SAMPLES, write
 
 from tapetum import Enhancer, create_model
@@ -25,7 +24,7 @@ from tapetum.imaging import read_picture
 
 TEMPERATURES = (0.0, 0.5, 1.0)
 DRAWN = 8
-SIDE = 80  # of what is edited
+SIDE, MOVED, NOISE = 80, 6, 8.0  # of what is edited, in pixels and levels
 
 
 def main() -> None:
@@ -36,14 +35,16 @@ def main() -> None:
 
     network = create_model("uptflow", weights=options.weights)
     rocket = read_picture(SAMPLES / "rocket.jpg").pixels
-    results = [Enhancer(network, "cpu", temperature=each)(rocket) for each in TEMPERATURES]
-    drawn = np.stack(
-        [Enhancer(network, "cpu", temperature=TEMPERATURES[-1], seed=seed)(rocket) for seed in range(DRAWN)]
-    )
-    spread = drawn.astype(np.float32).std(axis=0).mean(axis=2, keepdims=True).repeat(3, axis=2)
+
+    def drawn(temperature: float, seed: int = 0) -> np.ndarray:
+        return as_bytes(Enhancer(network, "cpu", temperature=temperature, seed=seed)(rocket))
+
+    samples = np.stack([drawn(TEMPERATURES[1], seed) for seed in range(DRAWN)])
+    spread = samples.astype(np.float32).std(axis=0).mean(axis=2, keepdims=True).repeat(3, axis=2)
     spread = np.rint(255 * (spread / np.percentile(spread, 99)).clip(0, 1)).astype(np.uint8)
-    mean = np.rint(drawn.mean(axis=0)).astype(np.uint8)
-    write([rocket, *results, mean, spread], 3, options.folder / "uptflow-temperatures.jpg")
+    mean = np.rint(samples.mean(axis=0)).astype(np.uint8)
+    panels = [as_bytes(rocket), *(drawn(each) for each in TEMPERATURES), mean, spread]
+    write(panels, 3, options.folder / "uptflow-temperatures.jpg")
 
     dark, coffee = read_picture(SAMPLES / "coffee-dark.jpg").pixels, skimage.data.coffee()
     panels = []
@@ -55,16 +56,22 @@ def main() -> None:
 
 
 def edited(picture: np.ndarray) -> np.ndarray:
-    """A square made red, one blurred, one overwritten by another part: from left to right, at the middle's height."""
+    """Squares at the middle's height, from the left: with noise, moved by a few pixels, overwritten by another part."""
     height, width = picture.shape[:2]
     top = (height - SIDE) // 2
     lefts = [(2 * k + 1) * width // 6 - SIDE // 2 for k in range(3)]
-    red, blurred, moved = (np.s_[top : top + SIDE, left : left + SIDE] for left in lefts)
+    noisy, moved, overwritten = (np.s_[top : top + SIDE, left : left + SIDE] for left in lefts)
     result = picture.copy()
-    result[red] = result[red] // 2 + np.uint8([120, 0, 0])
-    result[blurred] = np.rint(skimage.filters.gaussian(picture[blurred], 3, channel_axis=2, preserve_range=True))
-    result[moved] = picture[:SIDE, -SIDE:]
+    noise = np.random.default_rng(0).normal(0, NOISE, (SIDE, SIDE, 3))
+    result[noisy] = np.rint(np.clip(picture[noisy] + noise, 0, 255))
+    result[moved] = picture[top + MOVED : top + MOVED + SIDE, lefts[1] : lefts[1] + SIDE]
+    result[overwritten] = picture[:SIDE, -SIDE:]
     return result
+
+
+def as_bytes(pixels: np.ndarray) -> np.ndarray:
+    """8 bit, of 8 or 16."""
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257).astype(np.uint8)
 
 
 if __name__ == "__main__":
