@@ -129,6 +129,15 @@ def test_thumbnail_is_the_area_mean_of_the_window(pictures):
     torch.testing.assert_close(sample["thumbnail"], expected, atol=1e-6, rtol=0)
 
 
+def test_low_and_target_are_shrunk_in_the_same_light(tmp_path):
+    """Of equal pictures, an exposure that changes nothing leaves equal ones."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_picture(Picture(pixels), tmp_path / "a.png")
+    dataset = make(pairs_of_pictures(tmp_path), kind="pairs", shrink=4, gain=1e-9)
+    for i in range(12):
+        assert torch.equal(dataset[i]["low"], dataset[i]["target"])
+
+
 def test_shrinking_averages_blocks(tmp_path):
     write_picture(Picture(np.full((64, 64, 3), 90, np.uint8)), tmp_path / "flat.png")
     dataset = make(pairs_of_pictures(tmp_path), kind="identity", shrink=2)

@@ -134,11 +134,12 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         low, target = low[outer], target[outer]
         size = target.shape[:2]
         inner = _place([(factor * patch or n, n) for n in size], rng, source.stride)
-        wanted = _shrink(_unit(target[inner]), factor)
         exposure = Exposure.draw(source, rng)
         if exposure is None:
-            shown = _shrink(_unit(low[inner]), factor)
+            shown, wanted = (_shrink(_unit(picture[inner]), factor) for picture in (low, target))
         else:
+            # both are shrunk in the same light: else the target would be a little darker wherever there is detail
+            wanted = _unit(Exposure(None, None)(target[inner], rng, factor))
             rows, columns = inner
             part = (rows.start / size[0], columns.start / size[1], rows.stop / size[0], columns.stop / size[1])
             shown = _unit(exposure(low[inner], rng, factor, part))
