@@ -225,7 +225,7 @@ def test_evaluate_refuses_unpaired_and_unequal_pictures(tapetum, pairs, doubler)
     Image.fromarray(np.zeros((40, 64, 3), np.uint8)).save(target)
     result = tapetum("evaluate", "--data", pairs, "--model", doubler)
     assert result.code == 1
-    assert "differ in size" in result.err
+    assert "2.png has 64x48 pixels, and its target " in result.err
     target.unlink()
     result = tapetum("evaluate", "--data", pairs, "--model", doubler)
     assert result.code == 1

@@ -47,9 +47,11 @@ def test_under_the_interpreter() -> None:
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks and segments, the last of them short, in short sequences."""
+    from tapetum.ops.selective_scan import reference
     from tapetum.ops.selective_scan.triton import launch
 
-    monkeypatch.setattr(launch, "CHUNK", 8)
+    for module in (reference, launch):  # the one makes room for the states that the other writes
+        monkeypatch.setattr(module, "CHUNK", 8)
     monkeypatch.setattr(launch, "SEGMENT", 16)
 
 

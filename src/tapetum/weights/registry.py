@@ -100,7 +100,9 @@ def stored_header(path: Path) -> dict[str, Any]:
 def count_stored(path: Path) -> int:
     """Numbers in a safetensors file, by its header alone."""
     header = stored_header(path)
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+    # whole numbers are no parameters: tables that a network looks places up in
+    return sum(math.prod(tensor["shape"]) for tensor in tensors if tensor["dtype"].startswith(("F", "BF")))
 
 
 def bundled_name(model: str, task: object = None) -> str:
