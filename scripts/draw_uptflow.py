@@ -15,15 +15,17 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import pyvips
 import skimage.data
-from draw_lightendiffusion import SAMPLES, write
 
 from tapetum import Enhancer, create_model
 from tapetum.cli.surprise import mapped
-from tapetum.imaging import read_picture
+from tapetum.imaging import Picture, read_picture, vips, write_picture
 
+SAMPLES = Path(__file__).resolve().parent.parent / "src" / "tapetum" / "assets" / "samples"
 TEMPERATURES = (0.0, 0.5, 1.0)
 DRAWN = 8
+WIDTH, ACROSS = 320, 3
 SIDE, MOVED, NOISE = 80, 6, 8.0  # of what is edited, in pixels and levels
 
 
@@ -44,7 +46,7 @@ def main() -> None:
     spread = np.rint(255 * (spread / np.percentile(spread, 99)).clip(0, 1)).astype(np.uint8)
     mean = np.rint(samples.mean(axis=0)).astype(np.uint8)
     panels = [as_bytes(rocket), *(drawn(each) for each in TEMPERATURES), mean, spread]
-    write(panels, 3, options.folder / "uptflow-temperatures.jpg")
+    write(panels, options.folder / "uptflow-temperatures.jpg")
 
     dark, coffee = read_picture(SAMPLES / "coffee-dark.jpg").pixels, skimage.data.coffee()
     panels = []
@@ -52,7 +54,7 @@ def main() -> None:
         bits, surprise = mapped(dark, picture, options.weights, "cpu")
         print(f"{bits:.2f} bits per dimension")
         panels += [dark, picture, surprise.repeat(3, axis=2)]
-    write(panels, 3, options.folder / "uptflow-surprise.jpg")
+    write(panels, options.folder / "uptflow-surprise.jpg")
 
 
 def edited(picture: np.ndarray) -> np.ndarray:
@@ -72,6 +74,13 @@ def edited(picture: np.ndarray) -> np.ndarray:
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
     """8 bit, of 8 or 16."""
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257).astype(np.uint8)
+
+
+def write(panels: list[np.ndarray], path: Path) -> None:
+    images = [vips.from_array(np.ascontiguousarray(panel)).thumbnail_image(WIDTH) for panel in panels]
+    joined = pyvips.Image.arrayjoin(images, across=ACROSS, shim=4, background=[255.0, 255.0, 255.0])
+    write_picture(Picture(vips.to_array(joined)), path, quality=90)
+    print(path)
 
 
 if __name__ == "__main__":

@@ -319,7 +319,12 @@ def test_stage_2_without_stage_1(place: Path) -> None:
             "narrow",
             r"w\.safetensors does not fit the first stage .*of another shape",
         ),
-        ("second", "lightendiffusion", "narrow", r"w\.safetensors does not fit lightendiffusion"),
+        (
+            "second",
+            "lightendiffusion",
+            "narrow",
+            r"w\.safetensors does not fit the first stage of this lightendiffusion",
+        ),
         ("first", "lightendiffusion", "tiny", "holds weights of lightendiffusion, not of lightendiffusion_stage1"),
     ],
 )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapetum.metrics.pictures import Image, check_one, grey601
+from tapetum.metrics.pictures import Image, as_uint8, check_one
 
 
 def entropy_gray601_uint8(enhanced: Image) -> float:
-    """In bits, 0..8: of the picture rounded to 8 bit, grey 0.299 R + 0.587 G + 0.114 B rounded again."""
+    """In bits, 0..8: of the picture rounded to 8 bit, grey 0.299 R + 0.587 G + 0.114 B rounded again, halves up."""
     check_one(enhanced)
-    counts = np.bincount(np.rint(grey601(enhanced)).astype(np.uint8).ravel(), minlength=256)
+    # whole numbers: a half is a half, whatever the order of the sum
+    grey = (as_uint8(enhanced).astype(np.int64) @ np.array([299, 587, 114]) + 500) // 1000
+    counts = np.bincount(grey.ravel(), minlength=256)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum() + 0.0)
