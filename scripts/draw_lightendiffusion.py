@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyvips
 import skimage.data
 import torch
 from torch import Tensor
 
 from tapetum import Enhancer, create_model
-from tapetum.imaging import Picture, read_picture, vips, write_picture
+from tapetum.imaging import read_picture, write_picture
+from tapetum.imaging.comparison import sheet
 
 SAMPLES = Path(__file__).resolve().parent.parent / "src" / "tapetum" / "assets" / "samples"
 STEPS = (1, 2, 4, 10, 20)
@@ -64,9 +64,7 @@ def as_bytes(image: Tensor) -> np.ndarray:
 
 
 def write(panels: list[np.ndarray], across: int, path: Path) -> None:
-    images = [vips.from_array(np.ascontiguousarray(panel)).thumbnail_image(WIDTH) for panel in panels]
-    joined = pyvips.Image.arrayjoin(images, across=across, shim=4, background=[255.0, 255.0, 255.0])
-    write_picture(Picture(vips.to_array(joined)), path, quality=90)
+    write_picture(sheet(panels, across, WIDTH), path, quality=90)
     print(path)
 
 

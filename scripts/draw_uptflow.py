@@ -15,12 +15,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyvips
 import skimage.data
 
 from tapetum import Enhancer, create_model
 from tapetum.cli.surprise import mapped
-from tapetum.imaging import Picture, read_picture, vips, write_picture
+from tapetum.imaging import read_picture, write_picture
+from tapetum.imaging.comparison import sheet
 
 SAMPLES = Path(__file__).resolve().parent.parent / "src" / "tapetum" / "assets" / "samples"
 TEMPERATURES = (0.0, 0.5, 1.0)
@@ -77,9 +77,7 @@ def as_bytes(pixels: np.ndarray) -> np.ndarray:
 
 
 def write(panels: list[np.ndarray], path: Path) -> None:
-    images = [vips.from_array(np.ascontiguousarray(panel)).thumbnail_image(WIDTH) for panel in panels]
-    joined = pyvips.Image.arrayjoin(images, across=ACROSS, shim=4, background=[255.0, 255.0, 255.0])
-    write_picture(Picture(vips.to_array(joined)), path, quality=90)
+    write_picture(sheet(panels, ACROSS, WIDTH), path, quality=90)
     print(path)
 
 

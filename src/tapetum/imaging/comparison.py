@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -32,6 +33,13 @@ def side_by_side(panels: dict[str, np.ndarray], longest: int = 2400) -> Picture:
     gap = max(2, round(_GAP * size[1] * len(panels)))
     images = [_labelled(_panel(pixels, *size), label) for label, pixels in panels.items()]
     joined = pyvips.Image.arrayjoin(images, across=len(images), shim=gap, background=[255.0, 255.0, 255.0])
+    return Picture(vips.to_array(joined))
+
+
+def sheet(panels: Sequence[np.ndarray], across: int, width: int) -> Picture:
+    """Panels ``(H, W, 3)`` uint8, ``across`` in a row, each ``width`` pixels wide, with white between them."""
+    images = [vips.from_array(np.ascontiguousarray(panel)).thumbnail_image(width) for panel in panels]
+    joined = pyvips.Image.arrayjoin(images, across=across, shim=4, background=[255.0, 255.0, 255.0])
     return Picture(vips.to_array(joined))
 
 

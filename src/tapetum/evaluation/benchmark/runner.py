@@ -126,7 +126,8 @@ def what_was_seen(
         for folder, its in by_folder.items():
             allow = plan.allow_seen or model.allow_seen
             lines += check_seen([(model.title, model.name, model.weights)], its, folder, allow)
-            taught |= {(model.title, name) for name in seen_counts(model.name, model.weights, its, folder) or ()}
+            if allow:  # else it would have been refused
+                taught |= {(model.title, name) for name in seen_counts(model.name, model.weights, its, folder) or ()}
     return list(dict.fromkeys(lines)), taught
 
 
