@@ -65,6 +65,7 @@ def test_a_failure_is_a_line_and_exit_code_1(tapetum: Any, data: Path, save: Any
         (["--data", "DATA/none"], 1, "no such folder"),
         (["--data", "DATA/eval15/low"], 1, "no test pictures in a known layout"),
         (["--data", "DATA", "--split", "test"], 2, "has no split 'test': choose from eval15"),
+        (["--low", "DATA", "--target", "DATA", "--layout", "lol"], 2, "--split and --layout belong to --data"),
         (["--low", "DATA/eval15/low"], 2, "one folder, or the two folders low and target"),
         (["--low", "DATA/eval15/low", "--target", "DATA"], 1, "holds no picture"),
         (["none.yaml"], 2, "none.yaml: no such file"),

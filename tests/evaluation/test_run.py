@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -86,6 +87,23 @@ def test_predictions_that_are_no_numbers_are_refused(folders):
 
     with pytest.raises(InputError, match=r"b\.png: enhanced has values that are no numbers \(NaN\) or infinite"):
         measured(folders, predict)
+
+
+def test_stored_predictions_that_are_no_numbers_are_refused(folders, tmp_path, dark):
+    (tmp_path / "p").mkdir()
+    broken = dark.astype(np.float32) / 255
+    broken[3, 4, 1], broken[5, 6] = np.nan, np.inf
+    for name, pixels in (("a", dark / np.float32(255)), ("b", broken)):
+        image = pyvips.Image.new_from_array(pixels.astype(np.float32)).copy(interpretation="srgb")
+        image.tiffsave(str(tmp_path / "p" / f"{name}.tif"))
+    failed: list[InputError] = []
+    pairs = pairs_of_folders(*folders)
+    predict = stored(tmp_path / "p", pairs)
+    rows = measure_pairs("m", "s", pairs, predict, get_protocol("strict"), read_picture_file, CORRECTION, failed=failed)
+    assert [row.name for row in rows] == ["a"]
+    assert [str(error) for error in failed] == [
+        f"{tmp_path / 'p' / 'b.tif'}: 4 samples are not finite numbers (NaN or infinity)"
+    ]
 
 
 def test_rows_come_one_at_a_time(folders, doubler):

@@ -88,7 +88,7 @@ def benchmark(
             folders.append(Data(low=low, target=target))
         if not folders:
             raise UsageError("say what to measure on: --data DIR, or --low DIR --target DIR, or a FILE.yaml")
-        if split and not data:
+        if (split or layout) and not data:
             raise UsageError("--split and --layout belong to --data")
         plan = Plan(
             tuple(parse_model(text) for text in model or ["default"]),

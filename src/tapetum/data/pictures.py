@@ -54,13 +54,16 @@ class ResizedReader:
         return resized(picture, self.sized)
 
 
-def load_rgb(path: Path) -> NDArray[np.uint8]:
+def load_rgb(path: Path, mend: bool = True) -> NDArray[np.uint8]:
     """An 8-bit sRGB picture ``(H, W, 3)``; grey is repeated, deeper pictures are rounded.
+
+    Args:
+        mend: as ``read_picture`` takes it.
 
     Raises:
         InputError: the file cannot be read.
     """
-    pixels = read_picture(path).pixels
+    pixels = read_picture(path, mend=mend).pixels
     if pixels.dtype == np.uint16:
         pixels = np.rint(pixels / np.float32(257)).astype(np.uint8)
     elif pixels.dtype != np.uint8:

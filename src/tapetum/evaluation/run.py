@@ -61,6 +61,7 @@ def read_both(low: Path, target: Path, read: Read) -> tuple[NDArray[np.float32],
 
 def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
     """Predictions that lie in a folder, as ``NAME.*`` of the low picture, also in subfolders named as the data set's.
+    What it returns raises InputError where one cannot be read or holds values that are no numbers.
 
     Raises:
         InputError: a prediction is missing, or two pictures of different folders would share one.
@@ -77,7 +78,7 @@ def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
                 f"{found}: two pictures have this name: put the predictions into folders as the data set's"
             )
         files[pair.name] = found
-    return lambda pair, low: load_rgb(files[pair.name])
+    return lambda pair, low: load_rgb(files[pair.name], mend=False)
 
 
 def each(items: Sequence[Item], measure: Callable[[Item], Row], failed: list[InputError] | None) -> Iterator[Row]:

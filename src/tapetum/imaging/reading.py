@@ -31,7 +31,11 @@ _PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly ever
 
 
 def read_picture(
-    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, development: Development | None = None
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    development: Development | None = None,
+    mend: bool = True,
 ) -> Picture:
     """Read a picture: upright, in sRGB, at the bit depth of its file.
 
@@ -43,10 +47,11 @@ def read_picture(
         max_pixels: larger pictures are refused before anything is decoded.
         development: how a camera's RAW file is developed (None: as shot); with a geometry any file without a header is
             one of those.
+        mend: replace samples that are not finite numbers, with a warning; else they are an error.
 
     Raises:
-        InputError: missing, unreadable, no picture, truncated or damaged, animated, or too large; the text is one line
-            that begins with the path.
+        InputError: missing, unreadable, no picture, truncated or damaged, animated, too large, or not mended; the text
+            is one line that begins with the path.
         MissingExtraError: a camera's RAW file, and the ``raw`` extra is not installed.
     """
     path = Path(path)
@@ -71,7 +76,7 @@ def read_picture(
         _check_header(image, kind, path, max_pixels)
         if kind == "png":
             _check_png(start, image, path)
-        return _to_picture(image, kind, tiff_exif, path)
+        return _to_picture(image, kind, tiff_exif, path, mend)
 
     try:
         if kind == "jpeg":
@@ -169,7 +174,7 @@ def _check_png(start: bytes, image: pyvips.Image, path: Path) -> None:
         _warn(f"{path}: its colour profile is corrupt: the colours are taken as sRGB")
 
 
-def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: Path) -> Picture:
+def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: Path, mend: bool) -> Picture:
     orientation = vips.get(image, "orientation", 1)
     icc = vips.get(image, vips.PROFILE)
     metadata = _metadata(image, tiff_exif)
@@ -204,7 +209,7 @@ def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: P
         icc = icc if profile.two_way else None
     pixels = vips.to_array(_upright(image, orientation))
     if pixels.dtype.kind == "f":
-        _mend(pixels, path)
+        _mend(pixels, path, mend)
     if isinstance(profile, profiles.Curves) and not profile.is_srgb:
         if pixels.dtype.kind == "f" and (pixels.min() < -_SLACK or pixels.max() > 1 + _SLACK):
             _warn(f"{path}: samples from {pixels.min():g} to {pixels.max():g} are clipped to 0..1")
@@ -248,10 +253,12 @@ def _metadata(image: pyvips.Image, tiff_exif: bytes | None) -> dict[str, Any]:
     return metadata
 
 
-def _mend(pixels: np.ndarray, path: Path) -> None:
-    """In place: NaN -> 0, +Inf -> the largest finite value (at least 1), -Inf -> 0."""
+def _mend(pixels: np.ndarray, path: Path, allowed: bool) -> None:
+    """In place: NaN -> 0, +Inf -> the largest finite value (at least 1), -Inf -> 0. Raises InputError: not allowed."""
     finite = np.isfinite(pixels)
     bad = pixels.size - int(np.count_nonzero(finite))
+    if bad and not allowed:
+        raise InputError(f"{path}: {bad} samples are not finite numbers (NaN or infinity)")
     if bad:
         largest = max(1.0, float(np.max(pixels, initial=0.0, where=finite)))
         np.nan_to_num(pixels, copy=False, nan=0.0, posinf=largest, neginf=0.0)

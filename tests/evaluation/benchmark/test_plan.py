@@ -49,6 +49,17 @@ def test_titles() -> None:
     assert Model("gamma", label="Γ").title == "Γ"
 
 
+def test_engines_name_the_device_that_auto_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's predictions are not taken for a processor's: the engine is in the name of the store."""
+    assert Model("default").engine == "onnx:auto", "the processor, always"
+    assert Model("default", device="cuda:1").engine == "torch:cuda:1"
+    assert Model("gamma").engine == "numpy:auto"
+    torch = pytest.importorskip("torch")
+    for found in ("mps", "cpu"):
+        monkeypatch.setattr("tapetum.engines.torch.find_device", lambda device, found=found: torch.device(found))
+        assert Model("retinexformer", Path("x")).engine == f"torch:{found}"
+
+
 @pytest.mark.parametrize(
     ("models", "text"),
     [

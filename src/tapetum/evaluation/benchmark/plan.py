@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ class Model:
 
     @property
     def engine(self) -> str:
-        """The engine that will run it and the device that was asked for, without loading anything."""
+        """The engine that will run it and the device, as far as torch is here to say what "auto" is."""
         if self.name in CLASSICAL_METHODS:
             kind = "numpy"
         elif self.name.lower().endswith(".onnx"):
@@ -66,6 +67,10 @@ class Model:
             entry = NAMED_WEIGHTS.get(self.name)
             exported = entry is not None and entry.onnx is not None
             kind = "onnx" if exported and self.weights is None and self.device in ("auto", "cpu") else "torch"
+        if (kind, self.device) == ("torch", "auto") and importlib.util.find_spec("torch"):
+            from tapetum.engines.torch import find_device
+
+            return f"{kind}:{find_device(self.device)}"  # what a processor predicted is not what a GPU does
         return f"{kind}:{self.device}"
 
 
