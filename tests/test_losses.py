@@ -3,10 +3,11 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
-from tapetum import losses
+from tapetum import losses, metrics
 from tapetum.errors import UsageError
 
 
@@ -72,6 +73,32 @@ def test_psnr_is_minus_the_psnr() -> None:
     assert losses.psnr(pred[:1], target[:1], on_luma=True).item() == pytest.approx(
         20 * math.log10(luma_error), abs=1e-3
     )
+
+
+def test_ssim_and_psnr_and_l1_are_the_measures() -> None:
+    """On 8-bit levels, in either precision; and gradients in float64."""
+    random = np.random.default_rng(3)
+    target = random.integers(0, 256, (23, 31, 3)).astype(np.uint8)
+    smooth = np.clip(target * 0.6 + random.normal(0, 9, target.shape) + 20, 0, 255).astype(np.uint8)
+    for dtype, rtol in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        a, b = (torch.from_numpy(x).permute(2, 0, 1)[None].to(dtype) / 255 for x in (smooth, target))
+        assert 1 - losses.ssim(a, b).item() == pytest.approx(
+            metrics.ssim_gaussian_valid_uint8(smooth, target), rel=rtol
+        )
+        assert losses.l1(a, b).item() == pytest.approx(metrics.mae(smooth, target), rel=rtol)
+        assert -losses.psnr(a, b).item() == pytest.approx(metrics.psnr_rgb_uint8(smooth, target), abs=1e-5)
+
+
+def test_ssim() -> None:
+    pred, target = torch.rand(2, 2, 3, 12, 13, dtype=torch.float64)
+    assert torch.autograd.gradcheck(losses.ssim, (pred.requires_grad_(), target.requires_grad_()))
+    assert losses.ssim(target, target).item() == pytest.approx(0, abs=1e-12)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert losses.ssim(pred.detach().float(), target.detach().float()).dtype == torch.float32
+    half = losses.ssim(pred.detach().bfloat16(), target.detach().bfloat16())
+    assert half.item() == pytest.approx(losses.ssim(pred, target).item(), abs=0.01)
+    with pytest.raises(ValueError, match="at least 11 x 11, got 10 x 13"):
+        losses.ssim(pred[:, :, :10], target[:, :, :10])
 
 
 def test_charbonnier_of_nothing_is_eps() -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tapetum.errors import UsageError
 
@@ -92,6 +93,29 @@ def psnr(pred: Tensor, target: Tensor, on_luma: bool = False) -> Tensor:
         pred, target = _luma(pred), _luma(target)
     error = (pred - target).square().mean(dim=(1, 2, 3))
     return 10 / math.log(10) * (error + 1e-8).log().mean()
+
+
+def ssim(pred: Tensor, target: Tensor) -> Tensor:
+    """1 minus the structural similarity (Wang et al., IEEE TIP 2004), of pictures in [0, 1]: Gaussian window of 11 taps
+    and sigma 1.5 where it fits, mean over positions, channels and samples. The measure ``ssim_gaussian_valid_uint8``,
+    without its rounding to 8 bits. Not below float32, whatever the autocast is.
+
+    Raises:
+        ValueError: a side is shorter than the window.
+    """
+    if min(pred.shape[2:]) < 11:
+        raise ValueError(f"SSIM needs pictures of at least 11 x 11, got {pred.shape[2]} x {pred.shape[3]}")
+    with torch.autocast(pred.device.type, enabled=False):
+        a, b = (x if x.dtype == torch.float64 else x.float() for x in (pred, target))
+        taps = torch.exp(-0.5 * (torch.arange(-5, 6, device=a.device, dtype=a.dtype) / 1.5).square())
+        taps = taps / taps.sum()
+        planes = torch.cat([a, b, a * a + b * b, a * b]).flatten(0, 1)[:, None]
+        planes = F.conv2d(F.conv2d(planes, taps.view(1, 1, 11, 1)), taps.view(1, 1, 1, 11))
+        mean_a, mean_b, squares, product = planes.chunk(4)
+        means, both = mean_a * mean_b, mean_a.square() + mean_b.square()
+        c1, c2 = 0.01**2, 0.03**2
+        similarity = (2 * means + c1) * (2 * (product - means) + c2) / ((both + c1) * (squares - both + c2))
+        return 1 - similarity.mean()
 
 
 def _luma(rgb: Tensor) -> Tensor:
