@@ -21,6 +21,7 @@ from tapetum.imaging.arrays import opened
 from tapetum.imaging.colour import linear_to_srgb, srgb_to_linear
 from tapetum.imaging.moments import Moments
 from tapetum.imaging.resize import shrink
+from tapetum.imaging.surroundings import Surroundings
 from tapetum.imaging.tiles import Grid, cut, kept_between_tiles, pieces, plan
 from tapetum.methods.contract import OF_THE_ENHANCER, Place, choose
 from tapetum.weights.registry import bundled_name
@@ -223,6 +224,7 @@ class Enhancer:
 
     def _run(self, pixels: np.ndarray, grid: Grid, sample: int, on_step: OnStep | None) -> np.ndarray:
         context = self._context(pixels, grid, sample)
+        surroundings = self._surroundings(pixels, grid)
         number, runs = itertools.count(sample * grid.tiles), self._samples * grid.tiles
 
         def tile(top: int, left: int) -> np.ndarray:
@@ -237,6 +239,8 @@ class Enhancer:
             extras = replace(extras, place=Place(top, left, *pixels.shape[:2]))
             enhanced = self.engine.run(low, context, extras)[0]
             check_finite(enhanced)
+            if surroundings is not None:
+                surroundings.apply(enhanced, top, left)
             if not self.engine.properties.iterative:
                 tell(1, 1)
             return enhanced
@@ -292,15 +296,35 @@ class Enhancer:
         if properties.context == "thumbnail":
             return _to_float(_shrink(pixels, size, size))
         if properties.context == "statistics" and not grid.whole:
-            height, width = pixels.shape[:2]
-            # not larger than a tile, which is what there is memory for
-            scale = min(1.0, size / max(height, width), grid.tile_height / height, grid.tile_width / width)
-            small = _shrink(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-            multiple, minimum = properties.size_multiple, properties.minimum_size
-            sides = (-(-max(side, minimum) // multiple) * multiple for side in small.shape[:2])
-            low = _to_float(cut(small, 0, 0, *sides))
+            low = self._padded(self._in_small(pixels, grid))
             return self.engine.measure(low, self._extras(sample, 0, 0, low))
         return None
+
+    def _surroundings(self, pixels: np.ndarray, grid: Grid) -> Surroundings | None:
+        """What a tile is brought to the brightness of, where the network cannot be told of the whole picture."""
+        properties = self.engine.properties
+        if properties.context != "picture" or not properties.thumbnail_size or grid.whole:
+            return None
+
+        def enhance(small: np.ndarray) -> np.ndarray:
+            height, width = small.shape[1:]
+            return self.engine.run(self._padded(small.transpose(1, 2, 0)))[0, :, :height, :width]
+
+        return Surroundings(_to_float(self._in_small(pixels, grid))[0], *pixels.shape[:2], grid, enhance)
+
+    def _in_small(self, pixels: np.ndarray, grid: Grid) -> np.ndarray:
+        """The whole picture, its longer side at most ``thumbnail_size``: ``(H, W, C)`` float32 in 0..1."""
+        height, width = pixels.shape[:2]
+        # not larger than a tile, which is what there is memory for
+        size = self.engine.properties.thumbnail_size
+        scale = min(1.0, size / max(height, width), grid.tile_height / height, grid.tile_width / width)
+        return _shrink(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+
+    def _padded(self, small: np.ndarray) -> np.ndarray:
+        """``(H, W, C)`` as a network takes it: ``(1, 3, H', W')``, reflected to a size that it allows."""
+        properties = self.engine.properties
+        multiple, minimum = properties.size_multiple, properties.minimum_size
+        return _to_float(cut(small, 0, 0, *(-(-max(side, minimum) // multiple) * multiple for side in small.shape[:2])))
 
 
 def enhance(

@@ -123,8 +123,10 @@ class Properties:
         context: what the network must know of the whole picture when it is shown one tile. "none": nothing.
             "thumbnail": the whole picture, shrunk by area averaging to ``thumbnail_size`` square, ``(N, C, T, T)``.
             "statistics": a vector ``(N, K)`` that the network's ``measure`` takes from the whole picture, shrunk so
-            that its longer side is at most ``thumbnail_size``. "picture": all of it. Nothing stands in for
-            the rest then, ``forward`` has no second argument, and a tile is only near: the method's card says how near.
+            that its longer side is at most ``thumbnail_size``. "picture": all of it. ``forward`` has no
+            second argument then, and a tile is only near: the method's card says how near. With a ``thumbnail_size``
+            tiles are brought to the brightness of the whole picture, enhanced in small (its longer side at most
+            that), by :class:`tapetum.imaging.surroundings.Surroundings`.
             "pixels": an array that the engine's ``analyse`` takes from all pixels as they are (methods without a
             network); a tile is told its place, and is what it is in the whole.
         exact_tiles: False where a tile is only near, although it is given its context: the card says how near.

@@ -29,6 +29,7 @@ _SCALES = (1, 2, 4, 4, 2, 1)  # of the six groups: widths are nf times these, si
 # Of tiles. All of the picture has some influence on every pixel, so this is a choice: more overlap hardly brings a tile
 # nearer to the whole (README.md says how near that is).
 _OVERLAP = 64
+_SMALL = 512  # longer side of the whole picture in small; about what networks are trained on
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class MambaLLIE(nn.Module):
             minimum_size=4,
             receptive_field=_OVERLAP,
             context="picture",
+            thumbnail_size=_SMALL,
             no_onnx="its scan is no ONNX operator",
             bytes_per_pixel=bytes_per_pixel(config),
         )
