@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from torch.nn import functional as F
 
 import tapetum
 from tapetum import Enhancer
-from tapetum.budget import parse_memory
+from tapetum.budget import Budget, parse_memory
 from tapetum.engines import Extras, OutOfMemory
 from tapetum.errors import InputError, TapetumError, TapetumWarning, UsageError
 from tapetum.imaging import Picture, read_picture, srgb_to_linear, write_picture
+from tapetum.imaging.tiles import Grid
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import create_model
 
@@ -273,6 +275,29 @@ def test_smaller_tiles_where_memory_runs_out(caplog: pytest.LogCaptureFixture) -
     assert not caplog.records
 
 
+def test_threads_that_run_out_of_memory_together() -> None:
+    """One lowers the limit of tiles while the other's tile is on its way: that is no reason to give up."""
+    budget = Budget(None, None)
+    grids = iter([Grid(800, 800, (0,), (0,), 800, 800, 0), Grid(800, 800, (0,), (0,), 96, 96, 0)])
+
+    def work(grid: Grid) -> str:
+        if grid.whole and grid.tile_height == 800:
+            budget.pixels = 200.0**2  # the other thread's doing
+            raise OutOfMemory("no more memory")
+        return "done"
+
+    assert budget.run(Grudging(0), lambda: next(grids), work) == "done"
+    assert budget.pixels == 200**2
+
+
+def test_a_seed_that_says_nothing_is_said() -> None:
+    with pytest.warns(TapetumWarning, match="uptflow-lolv1: the seed says nothing, for nothing is drawn with temper"):
+        Enhancer("uptflow-lolv1", seed=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Enhancer("uptflow-lolv1", seed=3, temperature=0.5)
+
+
 def test_no_memory_at_all_is_one_clear_error() -> None:
     with pytest.raises(InputError, match="not enough memory on test:cpu, not even for tiles of"):
         with_engine(Grudging(0))(night(600, 800))
@@ -366,6 +391,16 @@ def test_enhance_reads_and_writes(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "b.tif").pixels, pixels)
 
 
+def test_enhance_into_a_folder(tmp_path: Path) -> None:
+    source = tmp_path / "night.png"
+    write_picture(Picture(np.zeros((4, 4, 3), np.uint8)), source)
+    made = tapetum.enhance(source, f"{tmp_path}/new/sub/", model=Local())
+    assert made == tmp_path / "new" / "sub" / "night.png"
+    assert tapetum.enhance(source, made.parent, model=Local()) == made
+    with pytest.raises(UsageError, match="would replace the picture itself"):
+        tapetum.enhance(source, tmp_path, model=Local())
+
+
 def test_enhance_does_not_replace_its_input(tmp_path: Path) -> None:
     source = tmp_path / "night.png"
     write_picture(Picture(np.zeros((4, 4, 3), np.uint8)), source)
@@ -393,13 +428,16 @@ def test_enhance_does_not_replace_its_input(tmp_path: Path) -> None:
         ({"engine": "fast"}, "engine must be auto, onnx or torch"),
         ({"strength": 1.5}, "strength must be from 0 to 1"),
         ({"strength": float("nan")}, "strength must be from 0 to 1"),
+        ({"strength": "much"}, "strength must be from 0 to 1, got 'much'"),
+        ({"strength": None}, "strength must be from 0 to 1"),
+        ({"tile": "wide"}, "tile must be a number of pixels from 1 up, got 'wide'"),
         ({"tile": 0}, "tile must be"),
         ({"memory": "lots"}, "memory must be"),
         ({"memory": "1e400"}, "memory must be"),
         ({"memory": 0}, "memory must be"),
         ({"device": "abacus"}, "device 'abacus' is not here"),
         ({"model": nn.Conv2d(3, 3, 1)}, "Conv2d declares no properties"),
-        ({"model": Local(Properties(domain="raw"))}, "takes sRGB models"),
+        ({"model": Local(Properties(domain="raw"))}, "works on raw mosaics, not on sRGB: take tapetum.raw_enhancer"),
     ],
 )
 def test_wrong_requests(options: dict[str, Any], words: str) -> None:

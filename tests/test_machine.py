@@ -21,6 +21,8 @@ def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "memory.current").write_text("2000000\n")
     assert machine.available_cores() == 1
     assert machine.free_memory() == 3_000_000
+    (tmp_path / "memory.stat").write_text("anon 1000000\nfile 900000\ninactive_file 700000\nactive_file 200000\n")
+    assert machine.free_memory() == 3_700_000, "what is only kept of files that were read can be had"
 
 
 def test_a_container_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeVar
 
 from tapetum.engines import OutOfMemory
@@ -41,8 +42,8 @@ class Budget:
     """
 
     def __init__(self, memory: int | float | str | None, tile: int | None, unit: str = "pixels") -> None:
-        if tile is not None and tile < 1:
-            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile}")
+        if tile is not None and (not isinstance(tile, Integral) or tile < 1):
+            raise UsageError(f"tile must be a number of pixels from 1 up, got {tile!r}")
         self.memory = None if memory is None else parse_memory(memory)
         self.pixels = math.inf if tile is None else float(tile**2)
         self._unit = unit
@@ -58,17 +59,18 @@ class Budget:
             InputError: the smallest tiles do not fit either.
         """
         while True:
+            limit = self.pixels  # another thread may lower it meanwhile
             grid = plan()
             try:
                 return work(grid)
             except (OutOfMemory, MemoryError) as error:
                 tile = grid.tile_height * grid.tile_width
-                if tile <= SMALLEST_TILE**2 or tile > self.pixels:  # smaller ones there are not
+                if tile <= SMALLEST_TILE**2 or tile > limit:  # smaller ones there are not
                     raise InputError(
                         f"not enough memory on {engine.name}, not even for tiles of {grid.tile_height}x"
                         f"{grid.tile_width} {self._unit} ({error}): close other programs, or choose a smaller model"
                     ) from None
-                self.pixels = max(tile / 4, SMALLEST_TILE**2)
+                self.pixels = min(self.pixels, max(tile / 4, SMALLEST_TILE**2))
                 side = math.isqrt(int(self.pixels))
                 log.warning("out of memory on %s: going on with tiles of %dx%d", engine.name, side, side)
 

@@ -9,6 +9,7 @@ import math
 import os
 import warnings
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,7 +65,8 @@ class Enhancer:
             None: a quarter of what is free on the device. A budget that the smallest tiles exceed is said in a
             warning. Pictures of other types than uint8, uint16 and float32 within 0..1 are copied into one of these
             first, and colours are put together with transparency at last, which the budget does not count.
-        tile: tiles have at most ``tile`` x ``tile`` pixels. None: as large as the memory allows.
+        tile: tiles have at most ``tile`` x ``tile`` pixels. None: as large as the memory allows. Neighbours overlap by
+            at most half a tile: below about four times the receptive field they are farther from the whole.
         strength: 1 is the model's result, 0 the picture as it was; between, both are mixed in linear light.
         bfloat16, channels_last, compile: of the PyTorch engine (:class:`tapetum.engines.torch.TorchEngine`).
         **options: what the model leaves to its user, such as ``steps=20, seed=1``; ``tapetum models NAME`` lists them.
@@ -95,8 +97,8 @@ class Enhancer:
         compile: bool = False,
         **options: int | float | str | None,
     ) -> None:
-        if not 0 <= strength <= 1:
-            raise UsageError(f"strength must be from 0 to 1, got {strength}")
+        if not isinstance(strength, Real) or not 0 <= strength <= 1:
+            raise UsageError(f"strength must be from 0 to 1, got {strength!r}")
         self._budget = Budget(memory, tile)
         self.strength = float(strength)
         torch_options = {"bfloat16": bfloat16, "channels_last": channels_last, "compile": compile}
@@ -104,7 +106,10 @@ class Enhancer:
             model = bundled_name(model, options.get("task"))
         self.engine: Engine = make_engine(model, device, weights, engine, torch_options)
         if self.engine.properties.domain != "srgb":
-            raise UsageError(f"{model}: the enhancer takes sRGB models, this one wants {self.engine.properties.domain}")
+            raise UsageError(
+                f"{model}: works on {self.engine.properties.domain} mosaics, not on sRGB: take "
+                "tapetum.raw_enhancer.RawEnhancer, or `tapetum enhance FILE.dng --model ...`"
+            )
         name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.options = choose(self.engine.properties.options, options, name)
         # options that do not go together are refused here, not at the first picture
@@ -112,6 +117,9 @@ class Enhancer:
         if self._samples > 1 and not drawn:
             told = ", ".join(f"{option}={value}" for option, value in self._network_options().items())
             raise UsageError(f"{name}: {self._samples} samples would all be alike, for nothing is drawn with {told}")
+        if options.get("seed") is not None and not drawn:
+            told = ", ".join(f"{k}={v}" for k, v in self._network_options().items() if k != "seed")
+            warnings.warn(f"{name}: the seed says nothing, for nothing is drawn with {told}", TapetumWarning, 2)
 
     def __call__(self, image: Any, *, on_step: OnStep | None = None) -> Any:
         """The enhanced image, of the type, shape, dtype, device and PIL mode of the one given. With several samples
@@ -120,8 +128,8 @@ class Enhancer:
         Args:
             image: sRGB values, upright. One of
 
-                * a PIL image. "L", "LA", "RGB", "RGBA", "I;16" and "F" stay what they are; "1" comes back as "L", and
-                  other modes ("P", "CMYK", ...) as "RGB", or "RGBA" where they are transparent.
+                * a PIL image. "L", "LA", "RGB", "RGBA", "I", "I;16" and "F" stay what they are; "1" comes back as "L",
+                  "I;16B" as "I;16", and other modes ("P", "CMYK", ...) as "RGB", or "RGBA" where they are transparent.
                 * a NumPy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, uint16, or floating
                   in 0..1 (values a little outside are clipped).
                 * a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` (or with one channel): uint8, or floating in 0..1.
@@ -310,7 +318,8 @@ class Enhancer:
             height, width = small.shape[1:]
             return self.engine.run(self._padded(small.transpose(1, 2, 0)))[0, :, :height, :width]
 
-        return Surroundings(_to_float(self._in_small(pixels, grid))[0], *pixels.shape[:2], grid, enhance)
+        height, width = pixels.shape[:2]
+        return Surroundings(_to_float(self._in_small(pixels, grid))[0], height, width, grid, enhance)
 
     def _in_small(self, pixels: np.ndarray, grid: Grid) -> np.ndarray:
         """The whole picture, its longer side at most ``thumbnail_size``: ``(H, W, C)`` float32 in 0..1."""
@@ -338,7 +347,9 @@ def enhance(
 
     Args:
         path: a picture: JPEG, PNG, TIFF, WebP and more.
-        out: where to write; the suffix chooses the format. None: beside ``night.jpg``, as ``night-enhanced.jpg``.
+        out: where to write; the suffix chooses the format (without one, that of the picture). A folder, which there
+            is or which ends in a slash: in it, by the picture's name. None: beside ``night.jpg``, as
+            ``night-enhanced.jpg``.
         quality: of JPEG and WebP, 1..100.
         **options: all others of :class:`Enhancer`. For many pictures make one ``Enhancer`` and use it again.
 
@@ -349,9 +360,16 @@ def enhance(
         InputError: the picture cannot be read, or the result not be written. UsageError: see :class:`Enhancer`.
     """
     from tapetum.imaging import output_suffix, read_picture, write_picture
+    from tapetum.imaging.replacing import make_folder
 
     source = Path(path)
-    target = source.with_name(f"{source.stem}-enhanced{output_suffix(source)}") if out is None else Path(out)
+    if out is None:
+        target = source.with_name(f"{source.stem}-enhanced{output_suffix(source)}")
+    elif Path(out).is_dir() or str(out).endswith(("/", os.sep)):
+        make_folder(Path(out))
+        target = Path(out) / f"{source.stem}{output_suffix(source)}"
+    else:
+        target = Path(out)
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"{target}: the result would replace the picture itself; choose another name")
     enhancer = Enhancer(**options)
@@ -367,7 +385,7 @@ def make_engine(
     torch_options: dict[str, bool],
 ) -> Engine:
     """The engine for a model; arguments as :class:`Enhancer`'s."""
-    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, list_models
+    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, STAGES, check_enhances, list_models
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     if isinstance(model, str | Path) and str(model) in CLASSICAL_METHODS:
@@ -390,7 +408,8 @@ def make_engine(
 
             return OnnxEngine(name, device)
         if name not in NAMED_WEIGHTS and name not in HOMES:
-            raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}, or an .onnx file")
+            offered = ", ".join(model for model in list_models() if model not in STAGES)
+            raise UsageError(f"unknown model {name!r}: choose from {offered}, or an .onnx file")
         check_enhances(name)
         entry = NAMED_WEIGHTS.get(name)
         wants_torch = engine == "torch" or weights is not None or bool(options_given) or device not in ("auto", "cpu")

@@ -29,7 +29,9 @@ def free_memory() -> int:
     limit = _read_words(_CGROUP / "memory.max")
     used = _read_words(_CGROUP / "memory.current")
     if limit and used and limit[0] != "max":
-        free = min(free, max(0, int(limit[0]) - int(used[0])))
+        # files that were read and are kept as long as nobody needs the memory
+        stat = dict(line.split() for line in _read_lines(_CGROUP / "memory.stat"))
+        free = min(free, max(0, int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0))))
     return free
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,22 @@ def write(path: Path, properties: str | None) -> Path:
 
 
 PROPERTIES = Properties(context="thumbnail", thumbnail_size=4, receptive_field=3)
+
+
+def test_is_pickled_and_copied(tmp_path: Path) -> None:
+    """Processes that are spawned get an engine of their own."""
+    engine = OnnxEngine(write(tmp_path / "a.onnx", PROPERTIES.to_json()), threads=1)
+    for other in (pickle.loads(pickle.dumps(engine)), copy.deepcopy(engine)):
+        assert (other.name, other.properties, other.metadata) == (engine.name, engine.properties, engine.metadata)
+        assert np.array_equal(other.run(LOW), engine.run(LOW))
+
+
+def test_a_device_that_the_runtime_falls_back_from_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built for CUDA, and its libraries are missing: it would run on the processor and be called onnx:cuda."""
+    built_for = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: built_for)
+    with pytest.raises(UsageError, match="cannot use device 'cuda' here: ONNX Runtime fell back to the processor"):
+        OnnxEngine(write(tmp_path / "a.onnx", PROPERTIES.to_json()), "cuda")
 
 
 def test_runs_and_tells_its_properties(tmp_path: Path) -> None:

@@ -281,6 +281,28 @@ def test_learns(method: Method) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+@every_method
+@pytest.mark.parametrize("config", ["fresh", "tiny"])
+def test_a_black_picture_has_finite_gradients(method: Method, config: str) -> None:
+    """Norms and logarithms of nothing: one such patch would cost the whole batch its step. ``fresh``: the weights that
+    a training begins with."""
+    if method.objective is None:
+        pytest.skip(f"{method.name} has no objective")
+    network = (build(method) if config == "tiny" else method.network(method.configs["tiny"])).train()
+    low = picture(network.properties, 2)
+    low[1] = 0
+    batch = {"low": low, "target": (low * 1.5).clamp(0, 1)}
+    if network.properties.context == "thumbnail":
+        batch["thumbnail"] = own_context(network, low)[0]
+    if network.properties.domain == "raw":
+        batch |= {"ratio": torch.tensor([100.0, 250.0]), "gain": torch.tensor([1.0, 5.0])}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        method.objective()(network, batch)["loss"].backward()
+    broken = [name for name, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    assert not broken
+
+
 def test_importing_and_building_touch_no_cuda() -> None:
     """In a process of its own, where any CUDA initialisation raises."""
     program = """

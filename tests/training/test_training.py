@@ -1,6 +1,7 @@
 """Training end to end on small pictures: it learns, it writes what it says, and it resumes exactly."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -120,6 +121,43 @@ def test_stopped_while_it_validates_and_resumed(recipe_file, tmp_path, monkeypat
             train(load_recipe(recipe_file, stopped))
     last = torch.load(tmp_path / "stopped" / "small" / "checkpoints" / "last.ckpt", weights_only=False)
     assert last["global_step"] == 4
+    resumed = train(load_recipe(recipe_file, stopped))
+    a, b = read_state_dict(whole), read_state_dict(resumed)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("where", ["between steps", "in a step", "while it validates"])
+def test_stopped_by_ctrl_c_and_resumed(recipe_file, tmp_path, monkeypatch, where):
+    """The first one waits for the step; a second one is at once, and half a step is not kept."""
+    changes = ["run.save_every=3", "run.validate_every=4"]
+    whole = train(load_recipe(recipe_file, [f"run.folder={tmp_path}/whole", *changes]))
+    stopped = [f"run.folder={tmp_path}/stopped", *changes]
+    with monkeypatch.context() as patch:
+        if where == "in a step":
+            steps, update = itertools.count(1), TrainingModule.on_before_zero_grad
+
+            def interrupted(module, optimizer):
+                if next(steps) == 6:  # after the optimiser's fifth step, before the average's
+                    raise KeyboardInterrupt
+                update(module, optimizer)
+
+            patch.setattr(TrainingModule, "on_before_zero_grad", interrupted)
+        else:
+            method = "training_step" if where == "between steps" else "validation_step"
+            inner = getattr(TrainingModule, method)
+
+            def pressed(module, *args):
+                if module.global_step == 4:
+                    os.kill(os.getpid(), signal.SIGINT)
+                return inner(module, *args)
+
+            patch.setattr(TrainingModule, method, pressed)
+        with pytest.raises(KeyboardInterrupt):
+            train(load_recipe(recipe_file, stopped))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    last = torch.load(tmp_path / "stopped" / "small" / "checkpoints" / "last.ckpt", weights_only=False)
+    assert last["global_step"] == {"between steps": 5, "in a step": 3, "while it validates": 4}[where]
     resumed = train(load_recipe(recipe_file, stopped))
     a, b = read_state_dict(whole), read_state_dict(resumed)
     for key in a:

@@ -33,7 +33,8 @@ class OnnxEngine:
     """
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int | None = None) -> None:
-        self._session, self.name = open_session(path, device, threads)
+        self._origin = path, device, threads
+        self._session, self.name = open_session(*self._origin)
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             self.properties = Properties.from_json(metadata["tapetum.properties"])
@@ -42,6 +43,14 @@ class OnnxEngine:
         except (ValueError, TypeError) as error:
             raise WeightsError(f"{path}: written by another version of tapetum ({error})") from None
         self.metadata = {k: v for k, v in metadata.items() if k.startswith("tapetum.")}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To be pickled or copied: a session cannot be, and is opened anew from the file."""
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._session, self.name = open_session(*self._origin)
 
     def run(self, low: np.ndarray, context: np.ndarray | None = None, extras: Extras | None = None) -> np.ndarray:
         """See :class:`tapetum.engines.Engine`. A file has no options."""
@@ -65,7 +74,7 @@ class OnnxEngine:
         return 0
 
     def free_memory(self) -> int:
-        """See :class:`tapetum.engines.Engine`."""
+        """See :class:`tapetum.engines.Engine`; of main memory, for ONNX Runtime does not tell a GPU's."""
         return free_memory()
 
     def _thumbnail(self, low: np.ndarray) -> np.ndarray:
@@ -113,6 +122,8 @@ def open_session(path: str | Path, device: str = "auto", threads: int | None = N
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # the runtime's exceptions have no common base but this
         raise WeightsError(f"{path}: no ONNX file that can be run ({_first_line(error)})") from None
+    if _PROVIDERS[kind] not in session.get_providers():  # built with it, and its libraries or the device are missing
+        raise UsageError(f"the ONNX engine cannot use device {device!r} here: ONNX Runtime fell back to the processor")
     return session, f"onnx:{kind}" + (f":{index}" if index else "")
 
 

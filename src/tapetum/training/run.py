@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import tempfile
-import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
 
 import tapetum
 from tapetum.checkout import commit
 from tapetum.data.places import TRAINED_ON, digests
 from tapetum.errors import UsageError, WeightsError
 from tapetum.imaging.replacing import write_whole
+from tapetum.interrupts import interrupts_noted
 from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method
+from tapetum.training.callbacks import GoodWeights, MovingAverage, Origin, Progress, WholeSteps
 from tapetum.training.data import Held, make_sources, pictures_of, training_loader, validation_loader
 from tapetum.training.module import TrainingModule, check_begun_with, make_parts
 from tapetum.training.recipe import WEIGHTS, Recipe
-from tapetum.weights.loading import CHECKPOINT_METADATA, describe, read_weights, save_model
+from tapetum.weights.loading import read_weights, save_model
 from tapetum.weights.registry import sha256_of
 
 LAST, BEST = "last.ckpt", "best"
@@ -74,6 +75,28 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
             file.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(recipe.model_dump_json(indent=1), folder / "recipe.json")
+    with interrupts_noted("step") as stopped:
+        trainer = run(recipe, folder, module, data, stopped, last if resumes else None)
+    if trainer.global_step < recipe.run.steps:  # how Lightning ends at a signal, by its version
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        # after fitting, the network holds the average where there is one
+        known = facts(recipe, data, trainer, module)
+        save_model(module.network, path, known)
+        save_best(module.network, folder, known)
+    trainer.strategy.barrier()  # the next stage reads the file on every device
+    return path
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    module: TrainingModule,
+    data: RecipeData,
+    stopped: Callable[[], bool],
+    checkpoint: Path | None,
+) -> pl.Trainer:
+    """The steps of a recipe. Raises KeyboardInterrupt: it was stopped."""
     # a logger begins its folder anew: every start and resume gets one of its own
     part = f"part-{len(list((folder / 'logs').glob('part-*')))}"
     trainer = pl.Trainer(
@@ -90,21 +113,13 @@ def train(recipe: Recipe, resume: bool = True) -> Path:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=[CSVLogger(folder, "logs", version=part), TensorBoardLogger(folder, "logs", version=part)],
-        callbacks=callbacks(recipe, folder, data),
+        callbacks=callbacks(recipe, folder, data, stopped),
     )
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last if resumes else None)
-    except SystemExit:  # so Lightning ends at SIGINT and SIGTERM
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    except SystemExit:  # so Lightning ends at KeyboardInterrupt
         raise KeyboardInterrupt from None
-    if trainer.global_step < recipe.run.steps:  # or, by its version, so
-        raise KeyboardInterrupt
-    if trainer.is_global_zero:
-        # after fitting, the network holds the average where there is one
-        known = facts(recipe, trainer, module, data)
-        save_model(module.network, path, known)
-        save_best(module.network, folder, known)
-    trainer.strategy.barrier()  # the next stage reads the file on every device
-    return path
+    return trainer
 
 
 def train_stages(recipes: list[Recipe], resume: bool = True) -> Path:
@@ -236,23 +251,26 @@ class RecipeData(pl.LightningDataModule):
         return validation_loader(held) if held else []
 
 
-def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callback]:
+def callbacks(recipe: Recipe, folder: Path, data: RecipeData, stopped: Callable[[], bool]) -> list[pl.Callback]:
     checkpoints = folder / "checkpoints"
+    tell = partial(facts, recipe, data)
+    last = ModelCheckpoint(
+        checkpoints,
+        filename="last",
+        every_n_train_steps=recipe.run.save_every,
+        save_top_k=1,
+        monitor=None,
+        enable_version_counter=False,
+        save_on_exception=True,
+    )
     result: list[pl.Callback] = [
-        ModelCheckpoint(
-            checkpoints,
-            filename="last",
-            every_n_train_steps=recipe.run.save_every,
-            save_top_k=1,
-            monitor=None,
-            enable_version_counter=False,
-            save_on_exception=True,
-        ),
+        WholeSteps(stopped, last),
+        last,
         Progress(recipe.run.steps, recipe.run.log_every),
-        Origin(recipe, data),
+        Origin(tell),
     ]
     if hasattr(get_method(recipe.method).objective, "healthy"):
-        result.append(GoodWeights(folder, recipe, data))
+        result.append(GoodWeights(folder / GOOD_WEIGHTS, recipe.run.save_every, tell))
     if any(h.has_target(pair) for h in data.held for pair in h.pairs):
         result.append(
             ModelCheckpoint(
@@ -269,97 +287,7 @@ def callbacks(recipe: Recipe, folder: Path, data: RecipeData) -> list[pl.Callbac
     return result
 
 
-class MovingAverage(WeightAveraging):
-    """Of the weights, after every step. Decay grows to ``decay`` as (1 + n) / (10 + n) after n steps: with a constant
-    one the first weights would keep their share, which in a short training is much of the average."""
-
-    def __init__(self, decay: float) -> None:
-        def blend(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
-            n = int(count)
-            return average.lerp(weight, 1 - min(decay, (1 + n) / (10 + n)))
-
-        super().__init__(use_buffers=False, avg_fn=torch.no_grad()(blend))
-        self._swapped = False
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._swapped = True
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_validation_epoch_end(trainer, pl_module)
-        self._swapped = False
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Stopped while the average stood in the weights' place: a checkpoint that is written now must not take one for
-        the other."""
-        if self._swapped:
-            self.on_validation_epoch_end(trainer, pl_module)
-
-
-class GoodWeights(pl.Callback):
-    """Keeps the last weights whose loss the objective called healthy, before the step that followed: some diverge."""
-
-    def __init__(self, folder: Path, recipe: Recipe, data: RecipeData) -> None:
-        self.path = folder / GOOD_WEIGHTS
-        self.recipe = recipe
-        self.data = data
-
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        due = trainer.global_step and trainer.global_step % self.recipe.run.save_every == 0
-        if trainer.is_global_zero and due and pl_module.objective.healthy:
-            save_model(pl_module.network, self.path, facts(self.recipe, trainer, pl_module, self.data))
-
-
-class Origin(pl.Callback):
-    """Checkpoints say of themselves what files of weights do, for they can be taken as such."""
-
-    def __init__(self, recipe: Recipe, data: RecipeData) -> None:
-        self.recipe = recipe
-        self.data = data
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        checkpoint[CHECKPOINT_METADATA] = describe(pl_module.network, facts(self.recipe, trainer, pl_module, self.data))
-
-
-class Progress(pl.Callback):
-    """One line now and then: readable on a terminal and in the log of a background run."""
-
-    def __init__(self, steps: int, every: int) -> None:
-        self.steps = steps
-        self.every = every
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._first, self._begin = trainer.global_step, time.monotonic()
-        if trainer.is_global_zero and self._first:
-            print(f"resumed at step {self._first}", flush=True)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        if not trainer.is_global_zero or step % self.every:
-            return
-        pace = (time.monotonic() - self._begin) / max(1, step - self._first)
-        left = (self.steps - step) * pace
-        losses = " ".join(
-            f"{k.removeprefix('train/')} {v:.4f}" for k, v in trainer.callback_metrics.items() if k.startswith("train/")
-        )
-        print(f"step {step}/{self.steps}  {losses}  {pace:.3f} s/step  {left / 60:.0f} min left", flush=True)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-            print(f"validation at {trainer.global_step}: " + "  ".join(f"{k[4:]} {v:.4g}" for k, v in shown.items()))
-            sys.stdout.flush()
-
-
-def facts(recipe: Recipe, trainer: pl.Trainer, module: TrainingModule, data: RecipeData) -> dict[str, Any]:
+def facts(recipe: Recipe, data: RecipeData, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Any]:
     """What a file of weights says: where it comes from, and which pictures it was trained on."""
     seen = digests(pictures_of(data.sources, data.held))
     return provenance(recipe, trainer, module.begun_with) | {TRAINED_ON: seen}

@@ -309,7 +309,8 @@ def _weights(attention: CrossAttention | SelfAttention, x: Tensor, query_key: La
             products.append((query.permute(0, 2, 3, 1) @ key.permute(0, 2, 1, 3)).float())
         squares.append(both.float().square().sum(dim=1))
     product = torch.stack(products).sum(dim=0)
-    query_norm, key_norm = torch.stack(squares).sum(dim=0).sqrt().clamp(min=_SMALLEST_NORM).unbind(1)
+    # the root comes last: that of a black picture's zero has no finite gradient
+    query_norm, key_norm = torch.stack(squares).sum(dim=0).clamp(min=_SMALLEST_NORM**2).sqrt().unbind(1)
     cosine = product / (query_norm[..., :, None] * key_norm[..., None, :])
     return (cosine * attention.temperature).softmax(dim=-1)
 

@@ -173,7 +173,8 @@ class RetiDiff(nn.Module):
         """[R, L], ``(B, 4, H, W)``. Raises WeightsError where there is no decomposition network."""
         if not self.config.decomposition:
             raise WeightsError(NO_DECOMPOSITION)
-        return self.decom_low(low)
+        with torch.autocast(low.device.type, enabled=False):
+            return self.decom_low(low.to(torch.promote_types(low.dtype, torch.float32)))
 
     def with_auxiliary(self, low: Tensor, priors: Priors) -> Restored:
         """The RGformer, and what its auxiliary decoder finds on the way."""

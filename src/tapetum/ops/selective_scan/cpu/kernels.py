@@ -216,10 +216,6 @@ class _Kernel:
         w = self.exp2(f.absolute(x) * -LOG2_E)
         return f.where_negative(x, w, 1.0) / (w + 1.0)
 
-    def each_block(self) -> list[tuple[int, bool]]:
-        """How many states a block has, and whether there is a loop over such blocks."""
-        return [(BLOCK, True)] + ([(self.variant.rest, False)] if self.variant.rest else [])
-
 
 class _Forward(_Kernel):
     def write(self) -> None:
