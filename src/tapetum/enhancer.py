@@ -129,7 +129,8 @@ class Enhancer:
             image: sRGB values, upright. One of
 
                 * a PIL image. "L", "LA", "RGB", "RGBA", "I", "I;16" and "F" stay what they are; "1" comes back as "L",
-                  "I;16B" as "I;16", and other modes ("P", "CMYK", ...) as "RGB", or "RGBA" where they are transparent.
+                  "I;16B" as "I;16", and other modes ("P", "CMYK", ...) as "RGB". Where a colour is transparent, it
+                  becomes "LA" or "RGBA".
                 * a NumPy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, uint16, or floating
                   in 0..1 (values a little outside are clipped).
                 * a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` (or with one channel): uint8, or floating in 0..1.

@@ -269,6 +269,23 @@ def test_a_float_picture_of_another_scale_is_named(tmp_path, tapetum, model):
     ]
 
 
+@pytest.mark.parametrize(
+    "options", [("--ev", "2"), ("--ratio", "4"), ("--white-balance", "daylight"), ("--developer", "libraw")]
+)
+def test_raw_options_are_for_raw_files(options, tmp_path, tapetum, model, save):
+    result = tapetum("enhance", save("dark.png"), "--model", model, *options)
+    assert result.code == 1
+    (line,) = result.errors
+    assert "dark.png: --ev and --ratio are for camera RAW files, as are --white-balance and --developer" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["dark.png"]
+
+
+def test_a_geometry_is_for_the_headerless_among_the_files(tmp_path, tapetum, model, save):
+    (tmp_path / "geometry.json").write_text('{"width": 8, "height": 8, "pattern": "RGGB"}')
+    result = tapetum("enhance", save("dark.png"), "--model", model, "--geometry", tmp_path / "geometry.json")
+    assert (result.code, result.errors) == (0, [])
+
+
 def test_a_folder_into_itself(tmp_path, tapetum, model, save):
     save("a.png"), save("b.png")
     result = tapetum("enhance", tmp_path, "-o", tmp_path, "--model", model, "--overwrite")
@@ -313,6 +330,7 @@ def test_a_loop_of_folders_ends(tmp_path, tapetum, model, save):
         (["--wrong-option"], "--wrong-option"),
         (["-o", "result.bmp"], "cannot write this kind of file"),
         (["-o", "result.png", "--format", "jpg"], "contradict"),
+        (["-o", "-"], "results are files, not written to stdout"),
     ],
 )
 def test_wrong_usage(arguments, words, tmp_path, tapetum, model, save, monkeypatch):

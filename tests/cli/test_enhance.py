@@ -102,11 +102,31 @@ def test_results_beside_their_source_are_no_inputs_of_other_runs_either(tmp_path
 
 
 def test_two_inputs_of_one_result_are_refused(tmp_path, tapetum, doubler, save):
-    save("in/a.png"), save("in/a.jpg")
+    save("in/a.png"), save("in/a.gif")
     result = tapetum("enhance", tmp_path / "in", "--compare", "--model", doubler)
     assert (result.code, len(result.errors)) == (2, 1)
     assert "enhance them into two folders" in result.err
-    assert files(tmp_path / "in") == ["a.jpg", "a.png"]
+    assert files(tmp_path / "in") == ["a.gif", "a.png"]
+
+
+def test_results_that_differ_in_their_ending_have_comparisons_of_their_own(tmp_path, tapetum, doubler, save):
+    save("in/a.png"), save("in/a.tif"), save("in/b.png"), save("in/x/a.jpg")
+    command = ["enhance", tmp_path / "in", "-r", "--compare", "--model", doubler]
+    assert tapetum(*command, "-o", tmp_path / "out").code == 0
+    comparisons = ["a-png-compare.jpg", "a-tif-compare.jpg", "b-compare.jpg", os.path.join("x", "a-compare.jpg")]
+    assert files(tmp_path / "out") == sorted([*comparisons, "a.png", "a.tif", "b.png", os.path.join("x", "a.jpg")])
+    for _ in range(2):  # and beside their sources they are no inputs
+        assert tapetum(*command, "--json").json["failed"] == 0
+        beside = {"a-enhanced-png-compare.jpg", "a-enhanced-tif-compare.jpg", "a-enhanced.png", "a-enhanced.tif"}
+        assert {name for name in files(tmp_path / "in") if name.startswith("a-")} == beside
+
+
+def test_and_spreads_of_their_own(tmp_path, save):
+    from tapetum.cli.batch import Naming, plan
+
+    jobs, _ = plan([str(save("a.png")), str(save("a.tif"))], str(tmp_path / "out"), Naming(samples=2))
+    assert [job.spread.name for job in jobs] == ["a-png-spread.png", "a-tif-spread.png"]
+    assert [job.samples[0].name for job in jobs] == ["a-sample1.png", "a-sample1.tif"]
 
 
 def test_what_is_no_number_is_no_picture(tmp_path, tapetum, save):
@@ -205,6 +225,13 @@ def test_a_comparison_needs_a_whole_output_of_the_same_size(tmp_path, tapetum, d
     result = tapetum("enhance", source, "-o", tmp_path / "o", "--compare", "--model", doubler)
     assert result.code == 1
     assert "has not the size of" in result.err
+    output = tmp_path / "o" / "a.png"
+    output.write_bytes(b"")
+    result = tapetum("enhance", source, "-o", tmp_path / "o", "--compare", "--model", doubler)
+    assert result.code == 1
+    assert result.errors == [
+        f"error: {output}: the file is empty (it is the finished output: --overwrite makes it anew)"
+    ]
     assert files(tmp_path / "o") == ["a.png"]
 
 

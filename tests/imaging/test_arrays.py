@@ -54,6 +54,24 @@ def test_transparent_palette_becomes_rgba() -> None:
     assert np.array_equal(np.asarray(back), np.asarray(image.convert("RGBA")))
 
 
+@pytest.mark.parametrize(
+    ("mode", "key", "expected"), [("1", 255, "LA"), ("L", 9, "LA"), ("RGB", (9, 9, 9), "RGBA"), ("La", None, "LA")]
+)
+def test_transparency_of_other_kinds_becomes_alpha(mode: str, key: object, expected: str) -> None:
+    image = PIL.Image.new("L", (7, 5), 200)
+    image.paste(9 if mode != "1" else 255, (0, 0, 3, 5))
+    if mode == "La":
+        image.putalpha(PIL.Image.linear_gradient("L").resize(image.size))
+    image = image.convert(mode) if mode != "1" else image.point(lambda value: 255 * (value == 255), "1")
+    if key is not None:
+        image.info["transparency"] = key
+    pixels, rewrap = opened(image)
+    back = rewrap(pixels)
+    assert (back.mode, "transparency" in back.info) == (expected, False)
+    assert np.array_equal(np.asarray(back), np.asarray(image.convert(expected)))
+    assert len(np.unique(np.asarray(back)[..., -1])) > 1
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (1, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 def test_arrays_keep_shape_and_dtype(shape: tuple[int, ...], dtype: type) -> None:
@@ -121,6 +139,10 @@ def test_a_little_outside_is_clipped() -> None:
         (np.zeros((1, 4, 4, 3), np.uint8), UsageError, r"got \(1, 4, 4, 3\)"),
         (torch.zeros(4, 4, 3), UsageError, r"got \(4, 4, 3\)"),
         (torch.zeros(3, 4, 4, dtype=torch.int32), UsageError, "got int32"),
+        (torch.zeros(3, 4, 4).to_sparse(), UsageError, "got a sparse tensor"),
+        (torch.zeros(3, 4, 4, device="meta"), UsageError, "got a meta tensor"),
+        (PIL.Image.new("RGB", (0, 4)), UsageError, "got 0 x 4"),
+        (PIL.Image.new("I", (4, 0)), UsageError, "got 4 x 0"),
         (np.full((4, 4), np.nan), InputError, "NaN"),
         (np.full((4, 4), np.inf), InputError, "NaN or infinity"),
         (np.full((4, 4), 255.0), InputError, "255 to 255: divide"),

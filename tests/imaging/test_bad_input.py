@@ -306,15 +306,18 @@ def test_float_tiff_with_impossible_numbers(tmp_path: Path) -> None:
         assert (read_picture(tmp_path / "b.tif").pixels == 1).all()
 
 
+SAMPLES = "unsigned integers of at most 16 bits, or floats of at most 32, are needed"
+
+
 @pytest.mark.parametrize(("dtype", "said"), [(np.int16, "samples of type short"), (np.uint32, "samples of type uint")])
 def test_samples_of_other_types(tmp_path: Path, dtype: type, said: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), dtype))
-    assert said in refusal(tmp_path / "a.tif")
+    assert refusal(tmp_path / "a.tif") == f"{said} cannot be read ({SAMPLES})"
 
 
 def test_double_precision_is_refused_in_words(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5)))
-    assert "32-bit float, are needed" in refusal(tmp_path / "a.tif")
+    assert refusal(tmp_path / "a.tif").endswith(f"that cannot be read ({SAMPLES})")
 
 
 # 16 x 16 pixels as telephones write them (HEVC in HEIF; made with pillow-heif, compressed with zlib)
@@ -343,6 +346,35 @@ def test_a_profile_on_a_float_picture_clips_with_a_word(
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=tags)
     with pytest.warns(TapetumWarning, match=r"samples from 0\.1 to 3 are clipped to 0\.\.1"):
         read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".dng"])
+def test_highlights_that_do_not_fit_are_clipped_with_a_word(tmp_path: Path, suffix: str) -> None:
+    picture = Picture(np.array([[[0.1, 0.2, 2.89]]], np.float32))
+    path = tmp_path / f"a{suffix}"
+    with pytest.warns(TapetumWarning, match=rf"a\{suffix}: samples from 0\.1 to 2\.89 are clipped to 0\.\.1") as said:
+        write_picture(picture, path)
+    assert (len(said), said[0].filename) == (1, __file__)
+    write_picture(picture, tmp_path / "a.tif")  # holds them
+    assert read_picture(tmp_path / "a.tif").pixels.max() == np.float32(2.89)
+    picture.pixels[0, 0, 2] = 1.001
+    write_picture(picture, path)
+
+
+def test_highlights_do_not_pass_another_profile(tmp_path: Path, profile: Callable[[str | None, str], bytes]) -> None:
+    picture = Picture(np.array([[[0.1, 0.2, 2.89]]], np.float32), icc=profile("p3", "srgb"))
+    with pytest.warns(TapetumWarning, match="2.89 are clipped"):
+        write_picture(picture, tmp_path / "a.tif")
+
+
+def test_alpha_that_is_multiplied_in_is_divided_out(tmp_path: Path) -> None:
+    pixels = np.full((4, 5, 4), (50, 25, 0, 128), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read_picture(tmp_path / "a.tif")
+    assert np.abs(picture.pixels[0, 0] - np.array([50, 25, 0]) * 255 / 128).max() <= 1
+    write_picture(picture, tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages[0].tags["ExtraSamples"].value == (tifffile.EXTRASAMPLE.UNASSALPHA,)
 
 
 def test_too_many_channels(tmp_path: Path) -> None:

@@ -151,6 +151,17 @@ def test_profile_of_another_space_is_a_warning(
         assert read_picture(path).icc is None
 
 
+@pytest.mark.parametrize(("primaries", "space"), [("p3", "grey"), (None, "RGB")])
+def test_png_with_a_profile_of_another_space(
+    profile: MakeProfile, encode: Encode, put: Put, photo: np.ndarray, primaries: str | None, space: str
+) -> None:
+    """libpng throws it away and does not say why."""
+    pixels = photo[..., 0] if space == "grey" else photo
+    path = put("a.png", encode(pixels, "PNG", icc_profile=profile(primaries, "srgb")))
+    with pytest.warns(TapetumWarning, match=f"its colour profile is corrupt or not for {space}: the colours are"):
+        assert read_picture(path).icc is None
+
+
 def test_profile_of_no_picture_is_a_warning(encode: Encode, put: Put, photo: np.ndarray) -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     with pytest.warns(TapetumWarning, match="its colour profile is"):

@@ -81,7 +81,8 @@ def test_depth_is_of_the_file_and_formats_limit_it(tmp_path: Path) -> None:
     write_picture(Picture(sixteen, depth=8), tmp_path / "eight.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "eight.png").pixels.ravel(), [0, 0, 1, 1, 255])
     floats = np.array([-0.5, 0.0, 0.5, 1.0, 1.5], np.float32).reshape(1, 5, 1)
-    write_picture(Picture(floats), tmp_path / "float.png")
+    with pytest.warns(TapetumWarning, match="clipped"):
+        write_picture(Picture(floats), tmp_path / "float.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "float.png").pixels.ravel(), [0, 0, 32768, 65535, 65535])
     write_picture(Picture(sixteen), tmp_path / "sixteen.jpg")
     assert read_picture(tmp_path / "sixteen.jpg").depth == 8

@@ -6,6 +6,7 @@ import glob
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -66,19 +67,21 @@ class Naming:
     def job(self, source: Path, folder: Path, suffix: str) -> Job:
         return self.with_others(source, folder / f"{source.stem}{suffix}{self.ending or output_suffix(source)}")
 
-    def with_others(self, source: Path, output: Path) -> Job:
-        """The job with the names of what is written beside its output."""
+    def with_others(self, source: Path, output: Path, with_ending: bool = False) -> Job:
+        """The job with the names of what is written beside its output; ``with_ending``: that of the output is in
+        those of comparison and spread."""
         stem, ending = output.stem, output.suffix
-        comparison = output.with_name(f"{stem}-compare.jpg") if self.compare else None
+        name = f"{stem}-{ending[1:]}" if with_ending else stem
+        comparison = output.with_name(f"{name}-compare.jpg") if self.compare else None
         if self.samples < 2:
             return Job(source, output, comparison)
         samples = (output.with_name(f"{stem}-sample{number}{ending}") for number in range(1, self.samples + 1))
-        return Job(source, output, comparison, tuple(samples), output.with_name(f"{stem}-spread.png"))
+        return Job(source, output, comparison, tuple(samples), output.with_name(f"{name}-spread.png"))
 
     def source_of(self, stem: str) -> str | None:
         """The name of the picture beside which a run writes something of this name; None: this is no such name."""
         suffixes = "|".join(re.escape(suffix) for suffix in dict.fromkeys((self.suffix, USUAL_SUFFIX)))
-        found = re.search(rf"({suffixes})(-compare|-sample\d+|-spread)?$", stem)
+        found = re.search(rf"({suffixes})(-sample\d+|(-\w{{3,4}})?(-compare|-spread))?$", stem)
         return None if found is None else stem[: found.start()]
 
 
@@ -99,6 +102,8 @@ def plan(
     """
     if out == "":
         raise UsageError("-o is empty: give a folder, or a file for one picture")
+    if out == "-":
+        raise UsageError("-o -: results are files, not written to stdout: give a folder or a file (./- for that name)")
     sources: dict[str, tuple[Path, Path]] = {}  # absolute path -> source, its folder below OUT
     failures: list[tuple[str, InputError]] = []
     for text in inputs:
@@ -111,6 +116,7 @@ def plan(
             sources.setdefault(os.path.abspath(source), (source, below))
     single = len(inputs) == 1 and len(sources) == 1 and is_file(Path(inputs[0]))
     jobs = [place(source, below, out, naming, single) for source, below in sources.values()]
+    jobs = told_apart(jobs, naming)
     if out is None:  # what a shell makes of *.jpg names the results of an earlier run, too
         made = {os.path.abspath(path): job for job in jobs for path in job.written}
         jobs = [job for job in jobs if made.get(os.path.abspath(job.source), job) is job]
@@ -141,6 +147,14 @@ def place(source: Path, below: Path, out: str | None, naming: Naming, single: bo
     if naming.ending and container != written_format(naming.ending):
         raise UsageError(f"-o {printable(out)} and --format {naming.ending[1:]} contradict each other")
     return naming.with_others(source, path)
+
+
+def told_apart(jobs: list[Job], naming: Naming) -> list[Job]:
+    """The results night.png and night.tif may lie in one folder, but night-compare.jpg would be of both: there the
+    ending comes into the name, night-png-compare.jpg."""
+    stems = [os.path.abspath(job.output.with_suffix("")) for job in jobs]
+    count = Counter(stems)
+    return [naming.with_others(job.source, job.output, count[stem] > 1) for job, stem in zip(jobs, stems, strict=True)]
 
 
 def check(jobs: list[Job]) -> None:

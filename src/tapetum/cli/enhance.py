@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -29,6 +25,7 @@ from tapetum.cli.console import (
 )
 from tapetum.cli.enhance_raw import Photons, RawWork, check_raw
 from tapetum.errors import TapetumError, UsageError
+from tapetum.interrupts import interrupts_noted
 from tapetum.methods.registry import RAW_METHODS, is_raw
 
 if TYPE_CHECKING:
@@ -208,33 +205,6 @@ def run(
         summary.stopped = True
 
 
-@contextmanager
-def interrupts_noted(unit: str) -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed (or SIGTERM came, which ``timeout``, batch systems and
-    containers send); only the second time raises KeyboardInterrupt.
-
-    Python would raise it wherever it is, and inside of a callback from libvips' C code it is printed and lost.
-    """
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield lambda: False
-        return
-    pressed = threading.Event()
-
-    def press(*_: object) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-        # not print, which may be what was interrupted
-        os.write(2, f"stopping after this {unit} (Ctrl-C again: at once)\n".encode())
-
-    usual = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield pressed.is_set
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-
 def run_one(job: Job, work: Callable[[Job], None], summary: Summary, status: str) -> None:
     begin = time.perf_counter()
     try:
@@ -257,10 +227,15 @@ class Reading:
     def picture(self, path: Path) -> Picture:
         from tapetum.errors import InputError
         from tapetum.imaging import read_picture
+        from tapetum.imaging.raw.options import Development
 
         picture = read_picture(path, max_pixels=self.max_pixels, development=self.development)
-        if self.development.ev != 0 and picture.format != "raw":
-            raise InputError(f"{path}: --ev and --ratio are for camera RAW files, and this is none")
+        # a geometry is said for the headerless ones among the files
+        if picture.format != "raw" and replace(self.development, geometry=None) != Development():
+            raise InputError(
+                f"{path}: --ev and --ratio are for camera RAW files, as are --white-balance and --developer,"
+                " and this is none"
+            )
         return picture
 
 
@@ -321,7 +296,11 @@ def compare_finished(job: Job, reading: Reading) -> None:
     from tapetum.errors import InputError
     from tapetum.imaging import read_picture
 
-    before, after = reading.picture(job.source), read_picture(job.output, max_pixels=reading.max_pixels)
+    before = reading.picture(job.source)
+    try:
+        after = read_picture(job.output, max_pixels=reading.max_pixels)
+    except InputError as error:
+        raise InputError(f"{error} (it is the finished output: --overwrite makes it anew)") from None
     if before.pixels.shape[:2] != after.pixels.shape[:2]:
         raise InputError(f"{job.output}: has not the size of {job.source}: --overwrite makes it anew")
     assert job.comparison

@@ -86,6 +86,9 @@ def _open_tensor(tensor: Any) -> tuple[list[np.ndarray], Rewrap]:
     if len(shape) not in (3, 4) or shape[-3] not in (1, 3) or 0 in shape:
         raise UsageError(f"a tensor must have the shape (3, height, width) or (N, 3, height, width), got {shape}")
     torch = sys.modules["torch"]
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "a meta" if tensor.is_meta else "a sparse"
+        raise UsageError(f"a tensor must be dense and hold its values, got {kind} tensor")
     batch = tensor.detach().reshape(-1, *shape[-3:])
     if tensor.dtype.is_floating_point:  # bfloat16 is unknown to NumPy
         batch = batch.float()
@@ -99,14 +102,19 @@ def _open_tensor(tensor: Any) -> tuple[list[np.ndarray], Rewrap]:
 
 
 def _open_pil(image: Any) -> tuple[list[np.ndarray], Rewrap]:
+    """A colour that stands for transparency (``info["transparency"]``) becomes an alpha channel, so the mode "LA" or
+    "RGBA". PIL has no such modes of more than 8 bits: there it is dropped."""
     from PIL import Image
 
-    source = image
-    if source.mode in ("1", "I;16B", "I;16L", "I;16N"):
-        source = source.convert("L" if source.mode == "1" else "I;16")
-    elif source.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"):
-        source = source.convert("RGBA" if source.has_transparency_data else "RGB")
-    mode = source.mode
+    if 0 in image.size:
+        raise UsageError(f"a PIL image must have pixels, got {image.width} x {image.height}")
+    mode = image.mode
+    if mode in ("I;16B", "I;16L", "I;16N"):
+        mode = "I;16"
+    elif mode not in ("I;16", "I", "F"):
+        grey = mode in ("1", "L", "LA", "La")
+        mode = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
+    source = image.convert(mode) if mode != image.mode else image
     array = np.asarray(source)
     if mode == "I":  # 32-bit integers, which is how 16-bit files used to be opened
         if array.min() < 0 or array.max() > 65535:
@@ -120,7 +128,7 @@ def _open_pil(image: Any) -> tuple[list[np.ndarray], Rewrap]:
         enhanced = Image.fromarray(result.astype(np.int32) if mode == "I" else result)
         if alpha is not None:
             enhanced.putalpha(alpha)
-        # the profile and EXIF of a PIL image live here, and its save() takes them from here
+        # here getexif() looks for the EXIF, and the caller for the profile; not every save() writes them unasked
         enhanced.info = {k: v for k, v in image.info.items() if k != "transparency"}
         return enhanced
 

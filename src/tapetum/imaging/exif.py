@@ -2,7 +2,8 @@
 
 EXIF is itself a TIFF structure (CIPA DC-008, TIFF 6.0 section 2): directories ("IFDs") of tagged entries. In a JPEG,
 PNG or WebP it is one block of bytes; in a TIFF its entries are part of the file's own directories, so they are gathered
-into a block on reading and taken apart again on writing. Maker notes are copied as they are.
+into a block on reading and taken apart again on writing. Maker notes are copied as they are, byte by byte, to
+another place: offsets in them that count from the begin of the structure are stale then.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Picture:
         pixels: ``(H, W, 3)``, or ``(H, W, 1)`` where the file is grey; uint8, uint16 or float32 (0..1, not clipped).
             sRGB values whatever the file's own profile. An 8-bit file with another profile than sRGB comes as uint16,
             so that the way to sRGB and back loses nothing.
-        alpha: ``(H, W)``, dtype of ``pixels``, or None. Multiplied into the pixels or not: as it was in the file.
+        alpha: ``(H, W)``, dtype of ``pixels``, or None. Not multiplied into the pixels.
         depth: bits per sample that the file gets (8, 16, 32 = float), whatever the dtype of ``pixels``; 0 stands for
             that of ``pixels``.
         icc: profile of the file, into which the pixels are converted on writing; None: sRGB.

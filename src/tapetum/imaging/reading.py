@@ -26,7 +26,7 @@ MAX_PIXELS = 200_000_000
 _KEPT = ("exif-data", "xmp-data", "iptc-data", "photoshop-data", "jpeg-chroma-subsample")
 _MM_PER_INCH = 25.4
 _LARGEST_DPI = 1e6  # more is damage, and libvips would not write it
-_SLACK = 0.5 / 255  # floats so little outside of 0..1 are rounding or resampling, not worth a word
+_SAMPLES = "unsigned integers of at most 16 bits, or floats of at most 32, are needed"
 _PNG_HEAD = 1 << 16  # enough to see all chunks before the pixels of nearly every PNG
 
 
@@ -132,7 +132,7 @@ def _trouble(kind: str, reason: str) -> str:
     if "has not been built in" in reason:  # patents: the wheel decodes AVIF, not the HEVC of most telephones' HEIC
         return "this kind of HEIC cannot be decoded here: convert it to JPEG, PNG or TIFF first"
     if "samples out of range" in reason:
-        return "its samples are of a kind that cannot be read (8 or 16 bit, or 32-bit float, are needed)"
+        return f"its samples are of a kind that cannot be read ({_SAMPLES})"
     return f"cannot be decoded, the {kind.upper()} is damaged or cut off: {reason}"
 
 
@@ -154,7 +154,7 @@ def _check_header(image: pyvips.Image, kind: str, path: Path, max_pixels: int) -
             f"{path}: has {image.bands} channels; only grey, RGB, CMYK and one of transparency can be read"
         )
     if image.format not in ("uchar", "ushort", "float", "double"):
-        raise InputError(f"{path}: samples of type {image.format} cannot be read (8 or 16 bit, or float, are needed)")
+        raise InputError(f"{path}: samples of type {image.format} cannot be read ({_SAMPLES})")
 
 
 def _count(pixels: int) -> str:
@@ -171,7 +171,8 @@ def _check_png(start: bytes, image: pyvips.Image, path: Path) -> None:
     if b"acTL" in kinds:
         raise InputError(f"{path}: an animation; only still pictures can be enhanced")
     if b"iCCP" in kinds and not image.get_typeof(vips.PROFILE):
-        _warn(f"{path}: its colour profile is corrupt: the colours are taken as sRGB")
+        space = "grey" if image.bands < 3 else "RGB"
+        _warn(f"{path}: its colour profile is corrupt or not for {space}: the colours are taken as sRGB")
 
 
 def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: Path, mend: bool) -> Picture:
@@ -211,8 +212,8 @@ def _to_picture(image: pyvips.Image, kind: str, tiff_exif: bytes | None, path: P
     if pixels.dtype.kind == "f":
         _mend(pixels, path, mend)
     if isinstance(profile, profiles.Curves) and not profile.is_srgb:
-        if pixels.dtype.kind == "f" and (pixels.min() < -_SLACK or pixels.max() > 1 + _SLACK):
-            _warn(f"{path}: samples from {pixels.min():g} to {pixels.max():g} are clipped to 0..1")
+        if clipping := vips.clipping(pixels):
+            _warn(f"{path}: {clipping}")
         pixels = profiles.to_srgb(pixels, profile)
     if alpha is not None and alpha.dtype != pixels.dtype:
         alpha = alpha.astype(pixels.dtype) * pixels.dtype.type(257)
@@ -244,8 +245,10 @@ def _usable_profile(icc: bytes | None, space: str, path: Path) -> profiles.Profi
 
 def _metadata(image: pyvips.Image, tiff_exif: bytes | None) -> dict[str, Any]:
     metadata: dict[str, Any] = {name: image.get(name) for name in _KEPT if image.get_typeof(name)}
-    with contextlib.suppress(UnicodeDecodeError):  # comments are for people, and old ones are in any encoding
-        metadata |= {name: image.get(name) for name in image.get_fields() if name.startswith("png-comment-")}
+    with contextlib.suppress(UnicodeDecodeError):  # one odd keyword, and there is no list of them
+        comments = {name: str(image.get(name)) for name in image.get_fields() if name.startswith("png-comment-")}
+        # libvips does not tell the Latin-1 texts of a PNG from UTF-8: what is not ASCII would come out garbled
+        metadata |= {name: text for name, text in comments.items() if (name + text).isascii()}
     if tiff_exif is not None:
         metadata["exif-data"] = tiff_exif
     if "exif-data" in metadata:

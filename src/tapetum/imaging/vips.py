@@ -17,6 +17,7 @@ logging.getLogger("pyvips").addHandler(logging.NullHandler())
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _INTERPRETATIONS = {8: ("b-w", "srgb"), 16: ("grey16", "rgb16"), 32: ("b-w", "scrgb")}  # bits: (grey, RGB)
 PROFILE = "icc-profile-data"
+_SLACK = 0.5 / 255  # floats so little outside of 0..1 are rounding or resampling, not worth a word
 
 
 def from_array(pixels: np.ndarray) -> pyvips.Image:
@@ -62,6 +63,13 @@ def rescale(image: pyvips.Image, bits: int) -> pyvips.Image:
     if bits == 8:
         return image.linear(factor, [0.5], uchar=True)
     return image.linear(factor, [0.5]).cast("ushort") if bits == 16 else image.linear(factor, [0.0])
+
+
+def clipping(pixels: np.ndarray) -> str | None:
+    """What to say of samples that are to be clipped to 0..1; None where that takes nothing away that can be seen."""
+    if pixels.dtype.kind != "f" or (pixels.min() >= -_SLACK and pixels.max() <= 1 + _SLACK):
+        return None
+    return f"samples from {pixels.min():g} to {pixels.max():g} are clipped to 0..1"
 
 
 def with_profile(image: pyvips.Image, icc: bytes | None) -> pyvips.Image:

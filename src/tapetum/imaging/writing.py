@@ -30,9 +30,9 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
     """Write a picture with its own bit depth, profile, resolution and metadata.
 
     The suffix says the container (".dng": linear light); without a suffix it is that of the picture. Where the
-    container cannot hold the depth, it gets the deepest it can (JPEG and WebP: 8 bit, rounded). JPEG keeps the chroma
-    subsampling of a JPEG that was read, else has none. The file is written under a temporary name in the same folder,
-    then renamed.
+    container cannot hold the depth, it gets the deepest it can (JPEG and WebP: 8 bit, rounded; floats outside of 0..1
+    are clipped, with a warning). JPEG keeps the chroma subsampling of a JPEG that was read, else has none. The file is
+    written under a temporary name in the same folder, then renamed.
 
     Args:
         quality: 1..100 of JPEG and WebP; default 95.
@@ -57,6 +57,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: in
     if container == "dng":
         from tapetum.imaging.raw.dng import write_picture_as_dng
 
+        if clipping := vips.clipping(picture.pixels):
+            warnings.warn(f"{path}: {clipping}", TapetumWarning, stacklevel=2)
         return write_picture_as_dng(picture, path)
     image = _to_image(picture, container, path)
     options = _options(picture, container, quality or DEFAULT_QUALITY)
@@ -98,7 +100,10 @@ def _to_image(picture: Picture, container: str, path: Path) -> pyvips.Image:
     pixels, icc = picture.pixels, picture.icc
     profile = _usable_profile(icc, pixels.shape[2])
     icc = icc if profile else None
-    if isinstance(profile, profiles.Curves) and not profile.is_srgb:
+    converted = isinstance(profile, profiles.Tables) or (profile is not None and not profile.is_srgb)
+    if (converted or depth < 32) and (clipping := vips.clipping(pixels)):
+        warnings.warn(f"{path}: {clipping}", TapetumWarning, stacklevel=3)
+    if isinstance(profile, profiles.Curves) and converted:
         pixels = profiles.from_srgb(pixels, profile)
     if isinstance(profile, profiles.Tables):
         image = profiles.tables_from_srgb(vips.rescale(vips.from_array(pixels), 16), profile)
