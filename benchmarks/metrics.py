@@ -5,7 +5,8 @@
 First table: processor time of one call on pictures of 400x600, medians, both programs in turn, and how far their values
 differ. Second: ``measure_pairs`` (decode, PSNR and SSIM plain and after GT-mean) over N pairs of stored PNG files, as
 ``tapetum evaluate --predictions`` does it: the share of each part by the profiler, and the memory after a tenth of the
-pictures and after all of them. "Python" is what is left when the functions that work on pixels are taken away.
+pictures, after all of them, and at most until the table is made, each picture a scene of its own. "Python" is what is
+left when the functions that work on pixels are taken away.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import pstats
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from skimage import data
 from skimage.metrics import structural_similarity
-from timing import measure, memory_now, table
+from timing import measure, memory_now, peak_memory, table
 
 from tapetum.data.layouts import read_picture_file
 from tapetum.data.pairs import Pair
 from tapetum.evaluation.protocols import get_protocol
+from tapetum.evaluation.report import Row, summarise
 from tapetum.evaluation.run import measure_pairs, stored
 from tapetum.imaging import Picture, write_picture
 from tapetum.metrics import ssim_gaussian_valid_uint8, ssim_uniform7_uint8
@@ -93,14 +96,15 @@ def make_files(folder: Path) -> list[Pair]:
 
 def profile(pairs: list[Pair], count: int) -> None:
     predict = stored(pairs[0].low.parents[1] / "enhanced", pairs)
-    rows = measure_pairs(
-        "", "", (pairs * count)[:count], predict, get_protocol("strict"), read_picture_file, "gt_mean_gray601_rgb"
-    )
+    many = [replace(pairs[i % DISTINCT], scene=str(i)) for i in range(count)]
+    rows = measure_pairs("", "", many, predict, get_protocol("strict"), read_picture_file, "gt_mean_gray601_rgb")
+    kept: list[Row] = []
     memory = []
     profiler = cProfile.Profile()
     begin = time.process_time()
     profiler.enable()
-    for done, _ in enumerate(rows, 1):
+    for done, row in enumerate(rows, 1):
+        kept.append(row)
         if done in (max(count // 10, 1), count):
             memory.append(memory_now())
     profiler.disable()
@@ -113,7 +117,10 @@ def profile(pairs: list[Pair], count: int) -> None:
     print(table(["part", "share"], [*shares, ["Python, and all else", f"{100 * (clock - inside) / clock:.1f} %"]]))
     print(f"\n{count} pictures: {1000 * seconds / count:.0f} ms of a core each (profiler on)")
     first, last = (value / 1e6 for value in memory[:2]) if len(memory) > 1 else (memory[0] / 1e6,) * 2
-    print(f"memory after {max(count // 10, 1)} pictures {first:.0f} MB, after {count} {last:.0f} MB")
+    print(f"memory after {max(count // 10, 1)} pictures {first:.0f} MB, after {count} {last:.0f} MB", end="")
+    before = peak_memory()
+    summarise(kept)
+    print(f"; at most {before / 1e6:.0f} MB, with the intervals {peak_memory() / 1e6:.0f} MB")
 
 
 def cumulative(stats: pstats.Stats, file: str, function: str) -> float:

@@ -49,6 +49,24 @@ def test_a_failure_is_a_line_and_exit_code_1(tapetum: Any, data: Path, save: Any
     assert report["results"][0]["models"][0]["pictures"] == 1
 
 
+def test_the_table_says_what_is_not_compared(tapetum: Any, data: Path, save: Any, tmp_path: Path) -> None:
+    """As the tables in files do: who lacks pictures, and who was trained on them."""
+    places = tmp_path / "lol_v1" / "our485"
+    places.parent.mkdir()
+    (data / "eval15").rename(places)
+    for side in ("low", "high"):  # names of pictures that the model was trained on
+        for i in range(2):
+            (places / side / f"{i}.png").rename(places / side / f"{i + 10}.png")
+    save("lol_v1/our485/high/11.png", np.zeros((20, 64, 3), np.uint8))
+    command = ["benchmark", "--data", places.parent, "--split", "our485", "--model", "gamma"]
+    command += ["--model", "default-lolv1", "--allow-seen", "--cache", tmp_path / "cache", "-o", tmp_path / "out"]
+    result = tapetum(*command)
+    assert result.code == 1
+    assert "gamma (1 of 2 pictures)" in result.out
+    assert "default-lolv1 ‡ (1 of 2 pictures)" in result.out
+    assert "‡: was trained on scenes of these pictures; shown, and not compared." in result.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

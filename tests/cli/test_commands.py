@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 import tapetum as package
@@ -166,6 +168,17 @@ def test_evaluate_stored_predictions(tmp_path, tapetum, pairs, doubler):
     assert "no prediction named 1.*" in result.err
 
 
+def test_evaluate_says_where_depths_differ(tmp_path, tapetum, pairs):
+    shutil.copytree(pairs / "eval15" / "low", tmp_path / "stored")
+    deep = pyvips.Image.new_from_array(np.full((48, 64, 3), 9000, np.uint16))
+    deep.copy(interpretation="rgb16").pngsave(str(tmp_path / "stored" / "1.png"))
+    result = tapetum("evaluate", "--data", pairs, "--predictions", tmp_path / "stored")
+    warned = [line for line in result.err.splitlines() if line.startswith("warning: ")]
+    text = "16 bit, rounded to 8 for the measures; its low has 8 (the first such picture of eval15)"
+    assert warned == [f"warning: {tmp_path / 'stored' / '1.png'}: {text}"]
+    assert result.code == 0
+
+
 def test_evaluate_what_must_stay_as_it_is(tmp_path, tapetum, doubler, save):
     save("good/a.png"), save("good/b.png", np.zeros((20, 20, 3), np.uint8))
     result = tapetum("evaluate", "--keep", tmp_path / "good", "--model", doubler, "--json", "-")
@@ -205,8 +218,11 @@ def test_evaluate_without_targets(tmp_path, tapetum, doubler, pairs):
         (["--low", "x"], 2, "belong together"),
         (["--data", "missing"], 1, "no such folder"),
         (["--data", "{set}", "--split", "eval16"], 2, "no split 'eval16': choose from eval15"),
-        (["--data", "{set}", "--protocol", "lenient"], 2, "unknown protocol"),
-        (["--data", "{set}", "--gt-mean", "generous"], 2, "unknown correction"),
+        (["--data", "{set}", "--protocol", "lenient"], 2, "unknown protocol 'lenient': choose from strict"),
+        (["--data", "{set}", "--protocol", "stict"], 2, "unknown protocol 'stict', perhaps strict: choose from"),
+        (["--data", "{set}", "--model", "clhae"], 2, "unknown model 'clhae', perhaps clahe: choose from"),
+        (["--data", "{set}", "--gt-mean", "generous"], 2, "unknown correction 'generous': choose from"),
+        (["--data", "{set}", "--gt-mean", "gt_mean_maen"], 2, "'gt_mean_maen', perhaps gt_mean_mean: choose from"),
         (["--data", "{set}", "--layout", "lol_v9"], 2, "unknown data set layout"),
         (["--data", "{set}", "--model", "default", "--predictions", "x"], 2, "--predictions takes the place"),
         (["--data", "{set}/eval15/low"], 1, "no test pictures in a known layout"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tapetum.errors import InputError, TapetumWarning
 from tapetum.evaluation import cache
 from tapetum.evaluation.benchmark.stored import Prediction, open_store
-from tapetum.evaluation.cache import bytes_below, model_key, read_arrays, write_arrays
+from tapetum.evaluation.cache import beside, bytes_below, model_key, read_arrays, write_arrays
 
 
 def prediction(kind: str, seed: int = 0) -> Prediction:
@@ -97,6 +97,32 @@ def test_what_has_a_part_in_a_prediction_has_a_part_in_its_key(tmp_path: Path) -
     copy = tmp_path / "b.safetensors"
     copy.write_bytes(b"one")
     assert model_key("retinexformer", copy, "torch:cpu") == again, "a name is no content"
+
+
+@pytest.mark.parametrize("name", ["weights.bin", f"{'w' * 180}.bin"])
+def test_tensors_beside_an_onnx_file_have_a_part_in_its_key(tmp_path: Path, name: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [8]) for each in ("a", "b")]
+    two = numpy_helper.from_array(np.full(8, 2, np.float32), "two")
+    graph = helper.make_graph([helper.make_node("Mul", ["a", "two"], ["b"])], "g", *[[v] for v in values], [two])
+    file = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph), file, save_as_external_data=True, location=name, size_threshold=0)
+    assert beside(file) == [tmp_path / name]
+    before = model_key(str(file), None, "onnx:cpu")
+    assert model_key(str(file), None, "onnx:cpu") == before
+    (tmp_path / name).write_bytes(np.full(8, 3, np.float32).tobytes())
+    assert model_key(str(file), None, "onnx:cpu") != before
+    (tmp_path / name).unlink()
+    assert beside(file) == [], "whoever loads it says what is missing"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x0a\x08location\x12", b"\x0a\x08location\x12\x03\x00\xff\xfe"])
+def test_other_files_have_nothing_beside_them(tmp_path: Path, content: bytes) -> None:
+    for name in ("m.onnx", "m.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        assert beside(tmp_path / name) == []
 
 
 def test_code_has_a_part_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,6 +41,25 @@ def test_the_interval_holds_the_mean_and_lies_among_the_values(rows):
     if len(set(scenes)) == 1:
         assert mean.low == pytest.approx(mean.value, abs=slack)
         assert mean.high == pytest.approx(mean.value, abs=slack)
+
+
+@pytest.mark.parametrize("scenes", [1, 2, 15, 101, 300])
+def test_drawn_in_blocks_the_interval_is_that_of_all_draws_at_once(scenes):
+    values = np.random.default_rng(scenes).normal(20, 3, 2 * scenes)
+    sums, draws = values.reshape(2, -1).sum(axis=0), np.random.default_rng(0).integers(0, scenes, (10_000, scenes))
+    expected = np.percentile(sums[draws].sum(axis=1) / (2 * scenes), [2.5, 97.5])
+    mean = mean_with_interval(values.tolist(), [f"{i:03}" for i in range(scenes)] * 2)
+    assert (mean.low, mean.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_many_scenes_take_little_memory():
+    values, scenes = np.arange(5000.0).tolist(), [str(i) for i in range(5000)]
+    tracemalloc.start()
+    try:
+        mean_with_interval(values, scenes)
+        assert tracemalloc.get_traced_memory()[1] < 20e6, "all draws at once would be 400 MB"
+    finally:
+        tracemalloc.stop()
 
 
 ROWS = [

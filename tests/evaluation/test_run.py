@@ -12,8 +12,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from tapetum.data.layouts import read_picture_file
 from tapetum.data.pairs import Pair, pairs_of_folders
+from tapetum.data.pictures import list_pictures
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
+from tapetum.evaluation import run
 from tapetum.evaluation.protocols import get_protocol
 from tapetum.evaluation.run import by_enhancer, measure_pairs, stored
 from tapetum.metrics import HIGHEST_DB
@@ -122,6 +124,18 @@ def test_before_after_target_pictures(folders, doubler, tmp_path):
     measured(folders, predict, pictures=tmp_path / "looks")
     with Image.open(tmp_path / "looks" / "m-s-a.jpg") as image:
         assert image.width > 3 * 64
+
+
+def test_a_folder_of_predictions_is_listed_once(folders, monkeypatch):
+    listed = []
+
+    def counted(folder):
+        listed.append(folder)
+        return list_pictures(folder)
+
+    monkeypatch.setattr(run, "list_pictures", counted)
+    stored(folders[1], pairs_of_folders(*folders))
+    assert listed == [folders[1]]
 
 
 def test_stored_predictions_of_equal_names_need_folders(tmp_path, folders, dark):

@@ -34,6 +34,20 @@ def test_grey_has_none() -> None:
     assert hue_shift_lab(grey, np.random.default_rng(0).random((4, 4, 3))) == 0
 
 
+@pytest.mark.parametrize("level", [3, 40, 118, 254])
+def test_grey_of_every_level_has_none(level: int) -> None:
+    """Their chroma is that of rounding errors, and so would be their hues."""
+    pixels = np.repeat(np.random.default_rng(level).integers(0, 256, (8, 8, 1)), 3, axis=2).astype(np.uint8)
+    even = np.full((8, 8, 3), level, np.uint8)
+    assert hue_shift_lab(pixels, even) == hue_shift_lab(even, pixels) == hue_shift_lab(pixels[::-1], pixels) == 0
+    assert hue_shift_lab(even, turned(0)[:, :1].repeat(8, 0).repeat(8, 1)) == 0
+
+
+def test_the_least_of_colours_counts() -> None:
+    levels = np.array([[[40, 40, 41]]], np.uint8), np.array([[[41, 40, 40]]], np.uint8)
+    assert hue_shift_lab(*levels) > 80
+
+
 def test_against_the_formula_over_scikit_image() -> None:
     """Weighted mean of angles, with Lab of another library (whose white differs a little)."""
     first, second = (np.random.default_rng(seed).integers(0, 256, (20, 30, 3)).astype(np.uint8) for seed in (0, 1))

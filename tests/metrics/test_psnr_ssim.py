@@ -93,10 +93,21 @@ def test_worse_pictures_score_worse(name: str) -> None:
     assert (better > worse) == (measure.better == "higher")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["psnr_rgb_uint8", "psnr_y_uint8", "psnr_float_validation", "ssim_y_uint8", "ssim_y_valid_uint8", "ssim_3d_uint8"],
-)
+CROPPING = [
+    *("psnr_rgb_uint8", "psnr_y_uint8", "psnr_float_validation"),
+    *("ssim_y_uint8", "ssim_y_valid_uint8", "ssim_3d_uint8"),
+]
+
+
+@pytest.mark.parametrize("border", [13, 15, 40, -1])
+@pytest.mark.parametrize("name", CROPPING)
+def test_a_border_that_leaves_nothing_is_refused(name: str, border: int) -> None:
+    text = f"crop_border must be from 0 to less than half of 30 x 26 pixels, got {border}"
+    with pytest.raises(ValueError, match=text):
+        getattr(metrics, name)(*pair(30, 26), crop_border=border)
+
+
+@pytest.mark.parametrize("name", CROPPING)
 def test_crop_border_is_cutting_first(name: str) -> None:
     enhanced, target = pair(30, 26)
     function = getattr(metrics, name)
@@ -108,6 +119,12 @@ def test_crop_border_is_cutting_first(name: str) -> None:
 def test_rounding_is_half_to_even_and_clamped() -> None:
     values = np.array([-0.2, 0.5 / 255, 1.5 / 255, 2.5 / 255, 1.7])
     assert as_uint8(values).tolist() == [0, 0, 2, 2, 255]
+
+
+def test_halves_are_rounded_as_the_numbers_that_they_are() -> None:
+    """Times 255 in 11 bits, some would come to lie halfway between two levels."""
+    halves = np.arange(0, 1 + 2**-11, 2**-11).astype(np.float16)
+    assert np.array_equal(as_uint8(halves), as_uint8(halves.astype(np.float64)))
 
 
 def test_inputs_are_not_changed() -> None:

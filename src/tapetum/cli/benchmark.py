@@ -139,7 +139,7 @@ def from_file(file: Path, changes: list[str]) -> Plan:
 def show(table: Table) -> None:
     from rich import table as rich_table
 
-    from tapetum.evaluation.benchmark.tables import extent
+    from tapetum.evaluation.benchmark.tables import SEEN_NOTE, extent, missing
     from tapetum.evaluation.report import decimals, title_of
 
     titles = [title_of(measure, table.measures) for measure in table.measures]
@@ -151,7 +151,9 @@ def show(table: Table) -> None:
         summary = line.summary
         figures = [summary.means[m].text(decimals(m)) + marks[line.marks[m]] for m in table.measures]
         seconds = "-" if summary.seconds is None else f"{summary.seconds:.3f}"
-        drawn.add_row(printable(summary.model), *figures, seconds)
+        drawn.add_row(printable(summary.model) + missing(line, table), *figures, seconds)
     typer.echo(printable(f"{table.split}: {extent(table)}, {table.protocol}"))
     print_table(drawn)
     typer.echo("* best, † not significantly different from it")
+    if any(line.seen for line in table.lines):
+        typer.echo(SEEN_NOTE)

@@ -111,10 +111,16 @@ def evaluate(
     check_folders(csv, json)
 
     from tapetum import metrics
+    from tapetum.evaluation.benchmark.plan import check_known
+    from tapetum.evaluation.depths import warn_of_depths
     from tapetum.evaluation.protocols import get_protocol
+    from tapetum.evaluation.run import stored_files
     from tapetum.evaluation.seen import check_seen
 
     metrics.correction(gt_mean)  # a wrong name is said before the work
+    for name in models:
+        if not name.lower().endswith(".onnx"):
+            check_known(name)
     extra = chosen_metrics(metric or [], download, targets=unpaired is None)
     chosen = get_protocol(protocol)
     chosen = replace(chosen, self_ensemble=self_ensemble, metrics=tuple(dict.fromkeys((*chosen.metrics, *extra))))
@@ -133,6 +139,8 @@ def evaluate(
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options):
             rows += unpaired_rows(name, unpaired, limit, predictor, timed, pictures, extra, failed)
     else:
+        for part, pairs in splits.items():
+            warn_of_depths(part, pairs, None if predictions is None else stored_files(predictions, pairs))
         for name, predictor, timed in predictors(models, weights, predictions, device, chosen, chosen_options, layout):
             for part, pairs in splits.items():
                 measured = measure(

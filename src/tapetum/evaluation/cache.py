@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
+import mmap
+import re
 import warnings
 import zipfile
 import zlib
@@ -44,9 +47,9 @@ _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "numpy": "numpy"}
 
 
 def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str:
-    """Tells models apart by their content: a SHA-256 over that of the file of weights, the method's name where the
-    file does not say it, which engine runs it and its version, the code of this package that has a part in it, and
-    ``more``, such as the options.
+    """Tells models apart by their content: a SHA-256 over that of the file of weights (of one in ONNX, of those with
+    its tensors, too), the method's name where the file does not say it, which engine runs it and its version, the code
+    of this package that has a part in it, and ``more``, such as the options.
 
     Args:
         model: as ``Enhancer`` takes it.
@@ -59,7 +62,7 @@ def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str
     entry = NAMED_WEIGHTS.get(model)
     if file is not None:
         try:
-            content = sha256_of(file)
+            content = ",".join(sha256_of(each) for each in (file, *beside(file)))
         except OSError as error:
             raise InputError(f"{file}: cannot be read: {os_reason(error)}") from None
     else:
@@ -70,6 +73,27 @@ def model_key(model: str, weights: Path | None, engine: str, **more: Any) -> str
     versions = [_version(package) for package in (_RUNTIMES.get(kind, "numpy"), "pyvips-binary", "pyvips")]
     parts = [content, method, engine, versions, tapetum.__version__, code]
     return hashlib.sha256(json.dumps([*parts, more], sort_keys=True, default=repr).encode()).hexdigest()
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff][\x01-\x7f])")
+
+
+def beside(file: Path) -> list[Path]:
+    """The files in which one in ONNX keeps tensors outside of itself, sorted: what ``external_data`` of a tensor says
+    in protobuf's notation. Those that are not there are missed by whoever loads it. Raises OSError: it cannot be read.
+    """
+    if file.suffix.lower() != ".onnx" or not file.stat().st_size:
+        return []
+    found = set()
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for match in _LOCATION.finditer(content):
+            length = sum((digit & 0x7F) << 7 * place for place, digit in enumerate(match.group(1)))
+            name = content[match.end() : match.end() + length]
+            with contextlib.suppress(ValueError, OSError):  # not text, a NUL in it, or too long: no name of a file
+                path = file.parent / name.decode("utf-8")
+                if path.is_file():
+                    found.add(path)
+    return sorted(found)
 
 
 @functools.cache

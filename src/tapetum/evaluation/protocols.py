@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tapetum import metrics
 from tapetum.data.resize import Sized, longest, resize_bicubic, square
 from tapetum.errors import UsageError
+from tapetum.metrics.registry import nearest
 
 Batch = NDArray[np.float32]
 Picture = NDArray[np.float32]
@@ -118,9 +119,9 @@ PROTOCOLS = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """Raises UsageError for an unknown name; the text lists those there are."""
+    """Raises UsageError for an unknown name; the text names the nearest and all others."""
     if name not in PROTOCOLS:
-        raise UsageError(f"unknown protocol {name!r}: choose from {', '.join(PROTOCOLS)}")
+        raise UsageError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}: choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 

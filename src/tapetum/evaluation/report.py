@@ -17,6 +17,7 @@ from tapetum.errors import InputError, os_reason
 from tapetum.imaging.replacing import write_whole
 
 RESAMPLINGS = 10_000
+_AT_ONCE = 1 << 18  # draws: some megabytes, however many scenes there are
 KEEP, KEEP_IS = "psnr_keep", "psnr_rgb_uint8"
 """How far good pictures stay as they are: the second measure, of the result and the input."""
 
@@ -83,8 +84,12 @@ def mean_with_interval(values: Sequence[float], scenes: Sequence[str], seed: int
     count = int(scene_of.max()) + 1
     sums = np.bincount(scene_of, weights=numbers, minlength=count)
     sizes = np.bincount(scene_of, minlength=count)
-    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLINGS, count))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLINGS)
+    rows = max(1, _AT_ONCE // count)
+    for first in range(0, RESAMPLINGS, rows):  # the same draws as all at once
+        draws = random.integers(0, count, (min(rows, RESAMPLINGS - first), count))
+        means[first : first + rows] = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Mean(float(numbers.mean()), float(low), float(high))
 

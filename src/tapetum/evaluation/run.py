@@ -60,25 +60,41 @@ def read_both(low: Path, target: Path, read: Read) -> tuple[NDArray[np.float32],
 
 
 def stored(folder: Path, pairs: Sequence[Pair]) -> Predict:
-    """Predictions that lie in a folder, as ``NAME.*`` of the low picture, also in subfolders named as the data set's.
-    What it returns raises InputError where one cannot be read or holds values that are no numbers.
+    """Predictions of :func:`stored_files`. What it returns raises InputError where one cannot be read or holds values
+    that are no numbers.
+
+    Raises:
+        InputError: as :func:`stored_files`.
+    """
+    files = stored_files(folder, pairs)
+    return lambda pair, low: load_rgb(files[pair.name], mend=False)
+
+
+def stored_files(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
+    """By the name of its pair, the prediction that lies in a folder as ``NAME.*`` of the low picture, also in
+    subfolders named as the data set's.
 
     Raises:
         InputError: a prediction is missing, or two pictures of different folders would share one.
     """
+    listed: dict[Path, dict[str, Path]] = {}
     files: dict[str, Path] = {}
+    taken: set[Path] = set()
     for pair in pairs:
         place = folder / Path(pair.name).parent
         place = place if place.is_dir() else folder
-        found = {path.stem: path for path in list_pictures(place)}.get(Path(pair.name).name)
+        if place not in listed:
+            listed[place] = {path.stem: path for path in list_pictures(place)}
+        found = listed[place].get(Path(pair.name).name)
         if found is None:
             raise InputError(f"{place}: no prediction named {Path(pair.name).name}.* for {pair.low}")
-        if found in files.values():
+        if found in taken:
             raise InputError(
                 f"{found}: two pictures have this name: put the predictions into folders as the data set's"
             )
+        taken.add(found)
         files[pair.name] = found
-    return lambda pair, low: load_rgb(files[pair.name], mend=False)
+    return files
 
 
 def each(items: Sequence[Item], measure: Callable[[Item], Row], failed: list[InputError] | None) -> Iterator[Row]:

@@ -4,6 +4,7 @@ pictures' names, and where a split file numbers scenes, against other pictures o
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from tapetum.data.pairs import SPLITS_FILE, Pair, hold_out, pairs_of_pictures, root_of_split
 from tapetum.data.places import TRAINED_ON, digest_of_place, folder_place, place_of
-from tapetum.errors import TapetumError, UsageError, WeightsError
+from tapetum.errors import InputError, TapetumError, TapetumWarning, UsageError, WeightsError
 from tapetum.evaluation.pairs import read_lists
 from tapetum.weights.registry import NAMED_WEIGHTS, stored_header
 
@@ -59,7 +60,8 @@ def check_seen(
     Args:
         models: title, model and file of weights of each, as ``Enhancer`` takes the two.
         splits: the pictures to be measured, by the name of their split.
-        data: folder of the data set, or its split file, which knows the scenes; None: only names are compared.
+        data: folder of the data set, or its split file, which knows the scenes; those that lie one and two folders
+            above the dark pictures' are asked, too.
         allow: say it instead of refusing.
 
     Returns:
@@ -93,9 +95,31 @@ def seen_counts(
     training = None if told is None else training_of(told)
     if training is None:
         return None
-    scenes = read_scenes(data)
-    counts = {split: len(seen_pairs(training, pairs, scenes)) for split, pairs in splits.items()}
+    counts = {}
+    for split, pairs in splits.items():
+        known = all_scenes(data, pairs)
+        counts[split] = len({pair for scenes in known for pair in seen_pairs(training, pairs, scenes)})
     return {split: count for split, count in counts.items() if count}
+
+
+def all_scenes(data: Path | None, pairs: Sequence[Pair]) -> list[Scenes]:
+    """What the split file tells that was given (:func:`read_scenes`), and each that lies one or two folders above that
+    of the dark pictures: nobody need have named it. They number scenes each in its own way.
+
+    Raises:
+        InputError: the file that was given is damaged. Of others a warning says so.
+    """
+    given = data / SPLITS_FILE if data is not None and data.is_dir() else data
+    found = [read_scenes(data)]
+    folders = {folder for low in {pair.low.parent for pair in pairs} for folder in low.resolve().parents[:2]}
+    for file in sorted(folder / SPLITS_FILE for folder in folders):
+        if not file.is_file() or (given is not None and given.exists() and file.samefile(given)):
+            continue
+        try:
+            found.append(read_scenes(file))
+        except InputError as error:
+            warnings.warn(f"{error}: which pictures show one scene is not known", TapetumWarning, stacklevel=2)
+    return found
 
 
 def seen_pairs(training: Training, pairs: Sequence[Pair], scenes: Scenes) -> list[Pair]:

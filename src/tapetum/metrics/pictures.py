@@ -33,6 +33,8 @@ def as_uint8(image: Image) -> NDArray[np.uint8]:
     """Clamped, times 255, rounded half to even. 8-bit pictures as they are."""
     if image.dtype == np.uint8:
         return image.astype(np.uint8, copy=False)
+    if image.dtype == np.float16:  # 255 times it would be rounded to its 11 bits first
+        image = image.astype(np.float32)
     return np.rint(np.clip(image, 0, 1) * image.dtype.type(255)).astype(np.uint8)
 
 
@@ -54,5 +56,8 @@ def grey601(image: Image) -> NDArray[np.float64]:
 
 
 def cut_border(image: Image, pixels: int) -> Image:
-    """``pixels`` cut off every side."""
-    return image[pixels : image.shape[0] - pixels, pixels : image.shape[1] - pixels]
+    """``pixels`` cut off every side. Raises ValueError where nothing would be left."""
+    height, width = image.shape[:2]
+    if pixels < 0 or 2 * pixels >= min(height, width):
+        raise ValueError(f"crop_border must be from 0 to less than half of {height} x {width} pixels, got {pixels}")
+    return image[pixels : height - pixels, pixels : width - pixels]

@@ -136,6 +136,8 @@ _MEASURES = {
 }
 _CORRECTIONS = {f.__name__: f for f in (gt_mean_gray601_rgb, gt_mean_gray601, gt_mean_mean)}
 
+_MOST = 3  # suggestions
+
 
 def names() -> list[str]:
     """Names that :func:`get` takes."""
@@ -145,15 +147,15 @@ def names() -> list[str]:
 def get(name: str) -> Measure:
     """The measure of that name. Raises UsageError for an unknown one; the text names the nearest and all others."""
     if name not in _MEASURES:
-        raise UsageError(f"unknown metric {name!r}{_nearest(name, _MEASURES)}: choose from {', '.join(_MEASURES)}")
+        raise UsageError(f"unknown metric {name!r}{nearest(name, _MEASURES)}: choose from {', '.join(_MEASURES)}")
     return _MEASURES[name]
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """``, perhaps mae``; those that begin so come first, since "lpips" means one of two."""
-    lower = name.lower()
-    near = [other for other in known if lower and other.startswith(lower)] or difflib.get_close_matches(lower, known, 1)
-    return f", perhaps {' or '.join(near)}" if near else ""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``, perhaps mae``; those that begin so come first, since "lpips" means one of two. "" where nothing is near."""
+    lower, names = name.lower(), list(known)
+    near = [other for other in names if lower and other.startswith(lower)] or difflib.get_close_matches(lower, names, 1)
+    return f", perhaps {' or '.join(near[:_MOST])}" if near else ""
 
 
 def corrections() -> list[str]:
@@ -164,5 +166,6 @@ def corrections() -> list[str]:
 def correction(name: str) -> Callable[[Image, Image], Image]:
     """A GT-mean variant, ``(enhanced, target) -> enhanced``. Raises UsageError for an unknown name."""
     if name not in _CORRECTIONS:
-        raise UsageError(f"unknown correction {name!r}: choose from {', '.join(_CORRECTIONS)}")
+        near = nearest(name, _CORRECTIONS)
+        raise UsageError(f"unknown correction {name!r}{near}: choose from {', '.join(_CORRECTIONS)}")
     return _CORRECTIONS[name]

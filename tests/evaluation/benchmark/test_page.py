@@ -15,8 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tapetum.evaluation.benchmark.charts import curve, curves, nice_ticks
+from tapetum.evaluation.benchmark import charts
+from tapetum.evaluation.benchmark.charts import beside, curve, curves, nice_ticks, quality_by_time
 from tapetum.evaluation.benchmark.examples import ERROR_SCALE, error_map, histogram
+from tapetum.evaluation.benchmark.measuring import Outcome
+from tapetum.evaluation.benchmark.page import _table, _verdict
+from tapetum.evaluation.benchmark.results import Results, tabulate
+from tapetum.evaluation.benchmark.stored import About
+from tapetum.evaluation.report import Row
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -140,6 +146,72 @@ def test_it_is_drawn(browse: Any, finished: Any, tmp_path: Path, size: str) -> N
     assert len(np.unique(pixels[::3, ::3].reshape(-1, 3), axis=0)) > 300, "pictures, not a blank page"
 
 
+MODELS = ("default", "mamballie-lolv1", "dednet-lolv1", "uptflow-lolv1", "gamma", "lightendiffusion-unpaired")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_it_has_room(browse: Any, tmp_path: Path, width: int) -> None:
+    """No word of a model's name is broken, nothing of a chart is outside of its card or on other names; and on a screen
+    the table fits into its card."""
+    plain = {"psnr_rgb_uint8": 20.0, "ssim_gaussian_valid_uint8": 0.8}
+    values = plain | {f"{name}/gt_mean_gray601_rgb": value for name, value in plain.items()}
+    outcomes, abouts = [], {}
+    for i, model in enumerate(MODELS):  # the second to fourth are nearly the same
+        seconds, shift = (0.02, 0.9, 0.95, 1.0, 0.001, 0.2)[i], 0.1 * (i if i in (1, 2, 3) else 20 * i)
+        for name in ("our485/1", "our485/2"):
+            row = Row(model, "s", name, name, {key: value + shift for key, value in values.items()}, seconds)
+            outcomes.append(Outcome("strict", model, "s", name, row))
+        abouts[model] = About("torch:cpu", "", 1_034_000_000, 2_016_621, 33_720_000_000, "400x600")
+    (table,) = tabulate(outcomes, MODELS, {"s": {"our485/1": "1", "our485/2": "2"}})
+    body = _table(table, Results({}, [table], abouts, [])) + quality_by_time(table, "psnr_rgb_uint8")
+    script = """
+    const said = document.body.dataset, box = (node) => node.getBoundingClientRect();
+    const scroll = document.querySelector(".scroll"), card = box(document.querySelector("section"));
+    said.wide = scroll.scrollWidth > scroll.clientWidth;
+    said.broken = [...document.querySelectorAll("tbody th")].flatMap((head) => {
+      const text = head.firstChild, words = [...text.data.matchAll(/[^-]+/g)];
+      return words.filter((word) => {
+        const range = document.createRange();
+        range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);
+        return range.getClientRects().length > 1;
+      });
+    }).join(" ");
+    const texts = [...document.querySelectorAll(".scatter text, .legend i")].map(box);
+    const dots = [...document.querySelectorAll(".scatter circle")].map(box);
+    said.texts = texts.length;
+    said.outside = [...texts, ...dots].filter((b) => b.left < card.left || b.right > card.right).length;
+    const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+    const ink = ({left, right, top, bottom}) => ({left, right, top: top + 3, bottom: bottom - 3}); // of digits
+    const numbers = [...document.querySelectorAll("text.number")].map(box).map(ink);
+    said.hidden = numbers.filter((n) => [...numbers, ...dots].some((o) => o !== n && !apart(n, o))).length;
+    """
+    css = (Path(charts.__file__).parent / "page.css").read_text()
+    page = tmp_path / "page.html"
+    page.write_text(
+        f"<!doctype html><meta charset=utf-8><style>{css}</style><body><main><section>{body}</section></main>"
+        f"<script>addEventListener('load', () => {{{script}}})</script></body>",
+        encoding="utf-8",
+    )
+    dom = browse(page, "--dump-dom", f"--window-size={width},2000", "--hide-scrollbars", "--virtual-time-budget=3000")
+    assert int(attribute(dom, "texts")) > 2 * len(MODELS)
+    assert [attribute(dom, name) for name in ("broken", "outside", "hidden")] == ["", "0", "0"]
+    assert attribute(dom, "wide") == ("false" if width > 1000 else "true")
+
+
+@given(st.lists(st.tuples(st.integers(9, 94), st.integers(6, 86)), min_size=1, max_size=12))
+def test_numbers_beside_points(points: list[tuple[int, int]]) -> None:
+    found = beside(points)
+    assert len(found) == len(points)
+    if len(points) == 1:
+        assert found == [(13, 0)]
+
+
+def test_the_examples_say_of_whom_they_are_hardest(finished: Any) -> None:
+    html = (finished.out / "report.html").read_text(encoding="utf-8")
+    for text in ("hardest", "in the middle", "easiest"):
+        assert html.count(f'"heading": "{text} for all models together, by their mean PSNR"') == 2
+
+
 def test_error_map() -> None:
     target = np.full((2, 3, 3), 0.5, np.float32)
     dark, bright = error_map(target, target), error_map(target + ERROR_SCALE, target)
@@ -165,6 +237,17 @@ def test_ticks(low: float, span: float) -> None:
     assert ticks[-1] >= low + span - 1e-6 * max(1, abs(low) + span)
     assert 2 <= len(ticks) <= 9
     assert ticks == sorted(set(ticks))
+
+
+@pytest.mark.parametrize(("models", "scenes", "few"), [(2, 5, True), (2, 6, False), (5, 8, True), (5, 9, False)])
+def test_too_few_scenes_are_said(models: int, scenes: int, few: bool) -> None:
+    """By how many models there are, whose pairs Holm's correction is for; equal ones are never told apart."""
+    names, titles = [f"p{i}" for i in range(scenes)], [f"m{i}" for i in range(models)]
+    rows = [Row(title, "s", name, name, {"psnr_rgb_uint8": 20.0}) for title in titles for name in names]
+    outcomes = [Outcome("strict", row.model, "s", row.name, row) for row in rows]
+    (table,) = tabulate(outcomes, titles, {"s": {name: name for name in names}})
+    text = f"{scenes} scenes are too few for any difference among {models} models to be significant."
+    assert (text in _verdict(table)) is few
 
 
 def test_curves_have_gaps_where_a_value_is_missing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tapetum.data.pairs import Pair, pairs_of_folders
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError, TapetumWarning, UsageError
 from tapetum.evaluation.benchmark import making
+from tapetum.evaluation.benchmark.charts import significance
 from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all
 from tapetum.evaluation.benchmark.plan import Data, Model, Photographs, Plan, Split
 from tapetum.evaluation.benchmark.predicting import Job, Work, work
@@ -127,7 +129,7 @@ def test_a_method_with_weights_costs_what_the_bundled_one_costs(pairs: Path, tmp
         item = Work(str(low), str(low), None, "strict", str(folder), "a")
         work(Job(model, False, [item], True), said.append)
         made.append(open_store(folder).get("a"))
-    bundled, weights = (message["about"] for message in said if "about" in message)
+    bundled, weights = (message["about"] for message in said if list(message) == ["about"])
     assert bundled["engine"] == "onnx:cpu"
     assert weights["engine"].startswith("torch")
     assert bundled["parameters"] == weights["parameters"] == 119_233
@@ -302,19 +304,34 @@ def test_memory_is_flat_over_the_pictures(tmp_path: Path) -> None:
     assert peak(20) < peak(2) + 120 * 160 * 3 * 4, "less than one more picture"
 
 
-def test_who_saw_the_scenes_is_marked_and_never_the_best() -> None:
-    def outcome(model: str, picture: str, value: float) -> Outcome:
-        return Outcome(
-            "strict", model, "s", picture, Row(model, "s", picture, picture, {"psnr_rgb_uint8": value}, None)
-        )
+def outcomes_of(values: dict[str, float], pictures: int = 8) -> list[Outcome]:
+    """Of models that differ by the same on each picture."""
+    made = []
+    for model, value in values.items():
+        for name in (f"p{i}" for i in range(pictures)):
+            row = Row(model, "s", name, name, {"psnr_rgb_uint8": value + int(name[1:])}, None)
+            made.append(Outcome("strict", model, "s", name, row))
+    return made
 
-    outcomes = [
-        outcome(model, f"p{i}", value + i) for model, value in (("a", 30), ("b", 20), ("c", 10)) for i in range(8)
-    ]
+
+def test_who_saw_the_scenes_is_marked_and_never_the_best() -> None:
     scenes = {"s": {f"p{i}": f"p{i}" for i in range(8)}}
+    outcomes = outcomes_of({"a": 30, "b": 20, "c": 10})
     (table,) = tabulate(outcomes, ["a", "b", "c"], scenes, {("a", "s"), ("b", "another")})
     marks = {line.summary.model: (line.seen, line.marks["psnr_rgb_uint8"]) for line in table.lines}
     assert marks == {"a": (True, ""), "b": (False, "best"), "c": (False, "")}
+
+
+def test_only_models_that_can_be_compared_are() -> None:
+    """Others stand in the table, and neither in the matrix nor in the family that p-values are corrected for."""
+    scenes = {"s": {f"p{i}": f"p{i}" for i in range(8)}}
+    outcomes = outcomes_of({"taught": 30, "b": 20, "c": 10, "gaps": 5})[:-1]
+    (table,) = tabulate(outcomes, ["taught", "b", "c", "gaps"], scenes, {("taught", "s")})
+    assert [line.summary.model for line in table.lines] == ["taught", "b", "c", "gaps"]
+    (alone,) = table.comparisons["psnr_rgb_uint8"]
+    assert (alone.first, alone.second, alone.holm) == ("b", "c", alone.p)
+    matrix = significance(table, "psnr_rgb_uint8")
+    assert re.findall(r'<th scope="row">(\w+)<', matrix) == ["b", "c"]
 
 
 def test_photographs_that_were_trained_on_are_refused(tmp_path: Path, pairs: Path) -> None:

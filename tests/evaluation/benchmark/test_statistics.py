@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapetum.evaluation.benchmark.statistics import compare, holm, scene_means, signed_rank
+from tapetum.evaluation.benchmark.statistics import compare, holm, scene_means, signed_rank, too_few
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 10, 25, 50])
@@ -92,3 +92,18 @@ def test_the_family_is_all_pairs() -> None:
     found = compare(values, {n: n for n in names})
     assert [c.holm for c in found] == holm([c.p for c in found])
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("models", [2, 3, 5, 10])
+def test_too_few_scenes_for_anything_to_be_significant(models: int) -> None:
+    """Where each model beats the next by far on every scene, the least p-value tells."""
+    for scenes in range(1, 14):
+        names = [str(i) for i in range(scenes)]
+        values = {str(m): {n: 10.0 * m + int(n) * 0.1 * m for n in names} for m in range(models)}
+        found = compare(values, {n: n for n in names})
+        assert too_few(scenes, len(found), 0.05) == (min(c.holm for c in found) >= 0.05)
+
+
+def test_fewest_scenes_as_the_documentation_has_them() -> None:
+    fewest = {m: next(s for s in range(99) if not too_few(s, m * (m - 1) // 2, 0.05)) for m in (2, 5, 10)}
+    assert fewest == {2: 6, 5: 9, 10: 11}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
-from tapetum.evaluation.benchmark.results import Table
+from tapetum.evaluation.benchmark.results import LEVEL, Table
 from tapetum.evaluation.report import better, decimals, title_of
 
 
@@ -50,7 +51,8 @@ def strips(table: Table, measure: str) -> str:
 
 
 def quality_by_time(table: Table, measure: str) -> str:
-    """A point for each model: what it achieves, and how long it takes. "" where fewer than two have a time."""
+    """A numbered point for each model: what it achieves, and how long it takes; names stand below, for there is no room
+    beside points on a telephone. "" where fewer than two have a time."""
     points = [
         (line.summary.model, line.summary.seconds, line.summary.means[measure].value)
         for line in table.lines
@@ -77,22 +79,50 @@ def quality_by_time(table: Table, measure: str) -> str:
         at = f"{x(10**power):.1f}%"
         parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="6%" y2="86%"/>')
         parts.append(f'<text class="tick" x="{at}" y="94%" text-anchor="middle">{10.0**power:g} s</text>')
-    for model, seconds, value in points:
-        left, top = x(seconds), f"{y(value):.1f}%"
-        end = left > 65
+    keys = []
+    places = [(x(seconds), y(value)) for _, seconds, value in points]
+    for number, ((model, seconds, value), (left, top), (right, down)) in enumerate(
+        zip(points, places, beside(places), strict=True), 1
+    ):
+        kind = f"s{(number - 1) % COLOURS}"
         tip = f"<title>{escape(model)}: {value:.{decimals(measure)}f}, {seconds:.3f} s</title>"
-        parts.append(f'<circle class="mean" cx="{left:.1f}%" cy="{top}" r="5.5">{tip}</circle>')
-        shift, anchor = ("-10", "end") if end else ("10", "start")
+        parts.append(f'<circle class="dot {kind}" cx="{left:.1f}%" cy="{top:.1f}%" r="5.5">{tip}</circle>')
         parts.append(
-            f'<text class="name" x="{left:.1f}%" y="{top}" dx="{shift}" dy=".35em" text-anchor="{anchor}">'
-            f"{escape(_short(model))}</text>"
+            f'<text class="number {kind}" x="{left:.1f}%" y="{top:.1f}%" dx="{right}" dy="{down + 4}" '
+            f'text-anchor="middle">{number}</text>'
         )
+        keys.append(f'<i class="{kind}"><b>{number}</b>{escape(_short(model))}</i>')
     title = escape(title_of(measure, table.measures))
     caption = f"{title} by time <small>seconds for a picture, logarithmic</small>"
     return (
         f'<figure class="chart"><figcaption>{caption}</figcaption>'
-        f'<svg class="scatter" role="img" aria-label="{title} by time">{"".join(parts)}</svg></figure>'
+        f'<svg class="scatter" role="img" aria-label="{title} by time">{"".join(parts)}</svg>'
+        f'<p class="legend numbered">{"".join(keys)}</p></figure>'
     )
+
+
+_WIDTHS, _HEIGHT = range(280, 1200, 40), 250  # pixels that a chart may have
+_ROOM = (15, 13)  # of a number
+_SIDES = tuple((13 * x, 13 * y) for x, y in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)))
+_SIDES += ((0, -27), (0, 27), (27, 0), (-27, 0))
+
+
+def beside(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Where the number of each point is written, in pixels from it: where it hides no other point or number in any
+    width, or the fewest. ``points``: in percent of the chart."""
+    taken = [(*point, 0, 0) for point in points]
+    found = []
+    for x, y in points:
+        others = [other for other in taken if other != (x, y, 0, 0)]
+
+        def hidden(side: tuple[int, int], x: float = x, y: float = y, others: Any = others) -> int:
+            near = [o for o in others if abs((y - o[1]) * _HEIGHT / 100 + side[1] - o[3]) < _ROOM[1]]
+            return sum(abs((x - o[0]) * width / 100 + side[0] - o[2]) < _ROOM[0] for o in near for width in _WIDTHS)
+
+        side = min(_SIDES, key=hidden)
+        taken.append((x, y, *side))
+        found.append(side)
+    return found
 
 
 def curves(title: str, way: str, labels: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> str:
@@ -145,11 +175,11 @@ COLOURS = 8
 
 def significance(table: Table, measure: str) -> str:
     """A matrix of differences, row less column, those that are significant marked. "" for one model alone."""
-    models = [line.summary.model for line in table.lines]
     found = {(c.first, c.second): (c.difference.value, c.holm) for c in table.comparisons[measure]}
     found |= {(second, first): (-value, p) for (first, second), (value, p) in found.items()}
     if not found:
         return ""
+    models = [line.summary.model for line in table.lines if any(line.summary.model in pair for pair in found)]
     digits = decimals(measure)
     head = "".join(f'<th scope="col">{escape(model)}</th>' for model in models)
     body = []
@@ -161,7 +191,7 @@ def significance(table: Table, measure: str) -> str:
                 continue
             value, p = found[row, column]
             good = {"higher": value > 0, "lower": value < 0}.get(better(measure))
-            kind = "level" if p >= 0.05 or good is None else "gain" if good else "loss"
+            kind = "level" if p >= LEVEL or good is None else "gain" if good else "loss"
             cells.append(f'<td class="{kind}" title="p = {p:.3g}">{value:+.{digits}f}<small>p {_p(p)}</small></td>')
         body.append(f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>')
     return (

@@ -1,4 +1,4 @@
-"""Pictures for the report: of each table the worst, the median and the best one, as every model makes them."""
+"""Pictures for the report: of each table the hardest, the median and the easiest one, as every model makes them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ from tapetum.evaluation.report import better, decimals, title_of
 ERROR_SCALE = 0.3
 """Mean absolute error of a pixel that is drawn as the brightest."""
 _COLOURS = np.array([(8, 8, 24), (70, 20, 110), (160, 44, 96), (226, 92, 42), (250, 175, 40), (252, 255, 180)], float)
+_HEADINGS = {
+    "worst": "hardest for all models together",
+    "median": "in the middle for all models together",
+    "best": "easiest for all models together",
+}
 _BINS = 64
 _MANY = 120  # pictures in one report; beyond, they are smaller
 _WIDTHS = (640, 360)
@@ -84,7 +89,7 @@ def _example(what: str, name: str, table: Table, task: Task, width: int) -> dict
             }
         )
     return {
-        "what": what,
+        "heading": f"{_HEADINGS[what]}, by their mean {title_of(table.measures[0], table.measures)}",
         "name": name,
         "width": low.shape[1],
         "height": low.shape[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -73,10 +74,25 @@ def make_predictions(
     """
     made = Made()
     queue: list[Job] = []
-    folders: dict[str, list[Path]] = {}
+    stored: dict[str, dict[Path, About]] = {}
+
+    def note(title: str, about: About) -> None:
+        """Stored at once: predictions are, too, and do not tell it."""
+        about = made.abouts[title] = made.abouts[title].merge(about)
+        for folder, known in stored[title].items():
+            if known != about and folder.is_dir():
+                write_about(about, folder)
+                stored[title][folder] = about
+
     for model in plan.models:
-        works, found, folders[model.title] = missing(model, looks, cache)
-        made.found += found
+        lacking = missing(model, looks, cache)
+        works = lacking.works
+        stored[model.title] = {folder: read_about(folder) for folder in lacking.folders}
+        made.abouts[model.title] = functools.reduce(About.merge, stored[model.title].values(), About())
+        note(model.title, About())  # one folder may know what another lacks
+        if lacking.found and not works and not made.abouts[model.title].whole:
+            works.append(lacking.found.pop())  # one is made anew: a stopped run did not come to what a model costs
+        made.found += len(lacking.found)
         shares = [works[i::jobs] for i in range(min(jobs, len(works)))]
         queue += [Job(model, plan.self_ensemble, share, i == 0) for i, share in enumerate(shares)]
     total = sum(len(job.works) for job in queue)
@@ -92,14 +108,14 @@ def make_predictions(
                     tell(message["note"])
                     return
                 if "about" in message:
-                    about = About(**message["about"])
-                    made.abouts[job.model.title] = made.abouts.get(job.model.title, About()).merge(about)
-                    return
+                    note(job.model.title, About(**message["about"]))
                 if "failed" in message:
                     item = job.works[message["failed"]]
                     made.failed[item.folder, item.name] = message["reason"]
-                else:
+                elif "done" in message:
                     made.made += 1
+                else:
+                    return
                 done += 1
                 step(done, total)
 
@@ -115,22 +131,22 @@ def make_predictions(
             for process in processes:
                 process.terminate()
             raise
-    for model in plan.models:
-        about = made.abouts.get(model.title, About())
-        for folder in folders[model.title]:
-            about = read_about(folder).merge(about)
-        if model.title in made.abouts:
-            for folder in filter(Path.is_dir, folders[model.title]):
-                write_about(about, folder)
-        made.abouts[model.title] = about
     return made
 
 
-def missing(model: Model, looks: Sequence[Look], cache: Path) -> tuple[list[Work], int, list[Path]]:
-    """What is to be made, how many are there already, and the model's folders."""
+@dataclass(frozen=True)
+class Lacking:
+    """What is to be made of a model's predictions, what is there already, and its folders."""
+
+    works: list[Work]
+    found: list[Work]
+    folders: list[Path]
+
+
+def missing(model: Model, looks: Sequence[Look], cache: Path) -> Lacking:
     works: dict[Place, Work] = {}
+    found: dict[Place, Work] = {}
     folders: dict[Path, None] = {}
-    found: set[Place] = set()
     for protocol, split in looks:
         store = store_of(cache, model, protocol)
         folders[store.folder] = None
@@ -142,12 +158,10 @@ def missing(model: Model, looks: Sequence[Look], cache: Path) -> tuple[list[Work
             place = str(store.folder), name
             if place in works or place in found:
                 continue
-            if store.get(name) is not None:
-                found.add(place)
-                continue
             low, target = str(pair.low.absolute()), str(pair.target.absolute())
-            works[place] = Work(low, target, split.layout, protocol.name, *place)
-    return list(works.values()), len(found), list(folders)
+            group = works if store.get(name) is None else found
+            group[place] = Work(low, target, split.layout, protocol.name, *place)
+    return Lacking(list(works.values()), list(found.values()), list(folders))
 
 
 def _run(job: Job, heard: Callable[[dict[str, Any]], None], processes: list[subprocess.Popen[str]]) -> None:

@@ -73,7 +73,7 @@
       make("i", { class: "k-target" }, "target"));
     const histogram = make("figure", { class: "hist" }, make("figcaption", {}, "brightness", keys), plot);
     if (data.models.length) show(data.models[0]);
-    return make("article", { class: "example" }, make("h4", {}, `${data.name} `, make("span", {}, `the ${data.what} picture`)),
+    return make("article", { class: "example" }, make("h4", {}, `${data.name} `, make("span", {}, data.heading)),
       pick, make("div", { class: "views" }, make("div", {}, stage, figures), make("div", { class: "side" }, target, map)),
       histogram);
   };

@@ -13,6 +13,7 @@ from tapetum.evaluation.benchmark.examples import ERROR_SCALE, examples_of
 from tapetum.evaluation.benchmark.measuring import Task
 from tapetum.evaluation.benchmark.parts import sheet, text_table
 from tapetum.evaluation.benchmark.results import LEVEL, Line, Results, Table
+from tapetum.evaluation.benchmark.statistics import too_few
 from tapetum.evaluation.benchmark.stored import About
 from tapetum.evaluation.benchmark.tables import SEEN_NOTE, cost_cells, extent, facts_lines, missing
 from tapetum.evaluation.report import better, decimals, title_of
@@ -125,9 +126,6 @@ _TEST = (
 )
 
 
-_FEWEST = 6  # scenes with which the test can have p < 0.05: 2 / 2**5 is more
-
-
 def _verdict(table: Table) -> str:
     """The table in one or two sentences."""
     first = table.measures[0]
@@ -137,9 +135,9 @@ def _verdict(table: Table) -> str:
         return ""
     level = [escape(line.summary.model) for line in table.lines if line.marks[first] == "level"]
     text = f"<b>{escape(best.model)}</b> has the best {name}: {best.means[first].text(decimals(first))}."
-    if level and table.scenes < _FEWEST:
+    if level and too_few(table.scenes, len(table.comparisons[first]), LEVEL):
         scenes = "1 scene is" if table.scenes == 1 else f"{table.scenes} scenes are"
-        text += f" {scenes} too few for any difference to be significant."
+        text += f" {scenes} too few for any difference among {len(level) + 1} models to be significant."
     elif level:
         text += f" Not significantly different from it: {', '.join(level)}."
     corrected = next((m for m in table.measures if m.startswith(f"{first}/")), None)
@@ -167,7 +165,7 @@ def _table(table: Table, results: Results) -> str:
     return f'<div class="scroll"><table class="sortable">{head}<tbody>{body}</tbody></table></div>{taught}'
 
 
-_ARROWS = {"higher": " ↑", "lower": " ↓"}
+_ARROWS = {"higher": "&nbsp;↑", "lower": "&nbsp;↓"}
 
 
 def _row(line: Line, table: Table, results: Results) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import json
 import re
@@ -16,9 +15,10 @@ from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file
 from tapetum.data.pairs import Pair, pairs_of_folders
 from tapetum.errors import InputError, UsageError
 from tapetum.evaluation.pairs import find_splits
-from tapetum.evaluation.protocols import PROTOCOLS, Protocol
+from tapetum.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from tapetum.evaluation.run import Read
 from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, is_raw, list_models
+from tapetum.metrics.registry import nearest
 from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 DEFAULT_GT_MEAN = "gt_mean_gray601_rgb"
@@ -189,10 +189,8 @@ def _check_model(model: Model) -> None:
             raise UsageError(f"{name}: no such file")
         if model.weights is not None:
             raise UsageError(f"{name}: an .onnx file holds its own weights")
-    elif name not in list_models():
-        raise UsageError(
-            f"unknown model {name!r}{nearest(name, list_models())}: choose from {', '.join(list_models())}"
-        )
+    else:
+        check_known(name)
     check_enhances(name)
     if is_raw(name):
         raise UsageError(f"{name} works on camera RAW: `tapetum raw evaluate` measures it")
@@ -202,6 +200,13 @@ def _check_model(model: Model) -> None:
         raise UsageError(f"{name} is no network: it takes no weights")
     if name in HOMES and model.weights is None:
         raise UsageError(f"{name} is a method without bundled weights: give it a file (weights=FILE)")
+
+
+def check_known(model: str) -> None:
+    """Raises UsageError for a name that no model has; the text names the nearest and all others."""
+    known = list_models()
+    if model not in known:
+        raise UsageError(f"unknown model {model!r}{nearest(model, known)}: choose from {', '.join(known)}")
 
 
 def chosen_protocols(plan: Plan) -> list[Protocol]:
@@ -215,9 +220,7 @@ def chosen_protocols(plan: Plan) -> list[Protocol]:
         metrics.get(name)
     found = []
     for name in dict.fromkeys(plan.protocols):
-        if name not in PROTOCOLS:
-            raise UsageError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}: choose from {', '.join(PROTOCOLS)}")
-        found.append(measured(name, plan.metrics, plan.self_ensemble))
+        found.append(measured(get_protocol(name).name, plan.metrics, plan.self_ensemble))
     if not found:
         raise UsageError("name a protocol to measure by")
     return found
@@ -282,12 +285,6 @@ def _pairs_of(data: Data) -> dict[str, list[Pair]]:
         return {f"{label} test": LAYOUTS[data.layout].pairs(data.folder, "test")}
     found = find_splits(data.folder, list(data.splits) if data.splits else None)
     return {label if name == label else f"{label} {name}": pairs for name, pairs in found.items()}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``, perhaps strict``; "" where nothing is near."""
-    near = difflib.get_close_matches(name.lower(), list(known), 1)
-    return f", perhaps {near[0]}" if near else ""
 
 
 def parse_model(text: str) -> Model:

@@ -1,9 +1,9 @@
 """A process of its own that makes the predictions of one model: ``python -m tapetum.evaluation.benchmark.predicting``.
 
-It reads one job in JSON from stdin and writes one JSON object a line to stdout: ``{"done": I}`` or
-``{"failed": I, "reason": TEXT}`` for each picture, and at last ``{"about": {...}}``; or, where the model cannot be
-made, ``{"error": TEXT, "usage": BOOL}``. A process for each model: its peak of memory is that of one model, and a crash
-ends nothing else.
+It reads one job in JSON from stdin and writes one JSON object a line to stdout: ``{"done": I, "about": {...}}`` or
+``{"failed": I, "reason": TEXT}`` for each picture, and at last ``{"about": {...}}`` with what was counted; or, where
+the model cannot be made, ``{"error": TEXT, "usage": BOOL}``. A process for each model: its peak of memory is that of
+one model, and a crash ends nothing else.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def work(job: Job, say: Say) -> None:
     """
     model = job.model
     enhancer = Enhancer(model.name, model.device, weights=model.weights, **model.options)
+    engine, place = enhancer.engine.name, machine()
     size = None
     for index, item in enumerate(job.works):
         try:
@@ -88,12 +89,13 @@ def work(job: Job, say: Say) -> None:
             say({"failed": index, "reason": f"{kind}{' '.join(str(error).split()) or 'no reason given'}"})
         else:
             size = size or made
-            say({"done": index})
-    about = About(enhancer.engine.name, machine(), peak_memory())
+            # with each picture, for nobody may wait for the last one
+            say({"done": index, "about": asdict(About(engine, place, peak_memory()))})
+    about = About(engine, place, peak_memory())
     if job.count and size is not None:
+        about.size = f"{size[0]}x{size[1]}"
         try:
             about.parameters, about.macs = costs(model, enhancer, *size)
-            about.size = f"{size[0]}x{size[1]}"
         except Exception as error:  # figures beside the figures: not worth losing anything
             say({"note": f"{model.title}: its multiply-adds could not be counted ({type(error).__name__}: {error})"})
     say({"about": asdict(about)})

@@ -45,7 +45,8 @@ class Table:
         pictures, scenes: of the split.
         measures: columns; each that compares with the target is followed by itself after GT-mean.
         rows: the figures of every picture, model by model.
-        comparisons: of every pair of models, by measure.
+        comparisons: of every pair of models that are complete and saw none of the scenes, by measure: what is not
+            compared must not enlarge the family that p-values are corrected for.
     """
 
     split: str
@@ -114,14 +115,15 @@ def _table(
     by_model = {model: own for model, own in by_model.items() if own}
     measures = columns(rows[0].values)
     complete = {model: len(own) == len(scenes) for model, own in by_model.items()}
+    able = {model: own for model, own in by_model.items() if complete[model] and model not in seen}
     comparisons = {
         measure: compare(
-            {model: {row.name: row.values[measure] for row in own} for model, own in by_model.items()}, dict(scenes)
+            {model: {row.name: row.values[measure] for row in own} for model, own in able.items()}, dict(scenes)
         )
         for measure in measures
     }
     summaries = {model: summary_of(model, split, own) for model, own in by_model.items()}
-    compared = [summary for model, summary in summaries.items() if complete[model] and model not in seen]
+    compared = [summaries[model] for model in able]
     marks = {measure: _marks(measure, compared, comparisons[measure]) for measure in measures}
     lines = [
         Line(
@@ -153,7 +155,7 @@ def _marks(measure: str, summaries: Sequence[Summary], comparisons: Sequence[Com
         model: "level"
         for c in comparisons
         for model, other in ((c.first, c.second), (c.second, c.first))
-        if other == best and c.holm >= LEVEL and any(summary.model == model for summary in summaries)
+        if other == best and c.holm >= LEVEL
     }
     return {**level, best: "best"}
 

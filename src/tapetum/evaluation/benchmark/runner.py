@@ -18,6 +18,7 @@ from tapetum.evaluation.benchmark.page import page
 from tapetum.evaluation.benchmark.plan import Plan, Split, check_models, chosen_protocols, find_pictures
 from tapetum.evaluation.benchmark.results import Results, as_dict, tabulate
 from tapetum.evaluation.benchmark.tables import markdown, pictures_csv, table_csv
+from tapetum.evaluation.depths import warn_of_depths
 from tapetum.evaluation.protocols import Protocol
 from tapetum.evaluation.report import csv_text, write_json, write_text
 from tapetum.evaluation.robustness import run as robustness
@@ -61,6 +62,8 @@ def run(
     seen, taught = what_was_seen(plan, splits, photographs)
     for line in seen:
         tell(line)
+    for split in splits:
+        warn_of_depths(split.name, split.pairs)
     for folder in (out, cache):
         make_folder(folder)
     looks = [(protocol, split) for protocol in protocols for split in splits]

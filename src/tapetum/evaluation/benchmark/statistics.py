@@ -91,6 +91,12 @@ def signed_rank(differences: Sequence[float] | NDArray[np.float64]) -> float:
     return min(1.0, 2 * float(chances[: least + 1].sum()))
 
 
+def too_few(scenes: int, pairs: int, level: float) -> bool:
+    """Whether no p-value can come below ``level`` after Holm's correction: the least that the exact test can have, all
+    scenes on one side, is multiplied by the number of pairs of models."""
+    return pairs * 2.0 ** (1 - scenes) >= level
+
+
 def _double_ranks(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
     """Twice the ranks from 1, which are whole numbers also where equal sizes share a mean rank."""
     _, which, counts = np.unique(sizes, return_inverse=True, return_counts=True)

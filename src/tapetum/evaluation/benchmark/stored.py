@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.pairs import Pair
-from tapetum.errors import InputError
+from tapetum.errors import InputError, TapetumWarning
 from tapetum.evaluation.benchmark.plan import Model, Split, prediction_part
 from tapetum.evaluation.cache import Arrays, Store, model_key, picture_name, read_arrays, write_arrays
 from tapetum.evaluation.protocols import Protocol
@@ -36,7 +37,7 @@ class About:
         peak: bytes of memory that the largest of its processes had at most, or None where that is not known.
         parameters: of the network, or None.
         macs: multiply-adds of one pass at ``size``, or None where they could not be counted.
-        size: "400x600", of the first picture.
+        size: "400x600", of the first picture; "" where nothing was counted yet.
     """
 
     engine: str = ""
@@ -45,6 +46,11 @@ class About:
     parameters: int | None = None
     macs: int | None = None
     size: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was noted that a process can find out: a stopped one may not have come to it."""
+        return bool(self.engine and self.size)
 
     def merge(self, other: About) -> About:
         peaks = [peak for peak in (self.peak, other.peak) if peak is not None]
@@ -81,11 +87,29 @@ def name_of(pair: Pair, split: Split, protocol: Protocol) -> str:
 
 
 def read_about(folder: Path) -> About:
-    """What is stored of a model; nothing where that is missing or damaged."""
+    """What is stored of a model; nothing where that is missing or, with a warning, damaged."""
+    path = folder / "about.json"
     try:
-        return About(**json.loads((folder / "about.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        about = _checked(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
         return About()
+    except (OSError, ValueError, RecursionError):
+        about = None
+    if about is None:
+        warnings.warn(f"{path}: damaged: it is made anew", TapetumWarning, stacklevel=2)
+    return about or About()
+
+
+def _checked(content: Any) -> About | None:
+    """None: not what :func:`write_about` writes."""
+    if not isinstance(content, dict) or set(content) != {field.name for field in fields(About)}:
+        return None
+    texts = [content[name] for name in ("engine", "machine", "size")]
+    numbers = [content[name] for name in ("peak", "parameters", "macs")]
+    fits = all(isinstance(text, str) for text in texts) and all(
+        number is None or (type(number) is int and number >= 0) for number in numbers
+    )
+    return About(**content) if fits else None
 
 
 def write_about(about: About, folder: Path) -> None:

@@ -14,13 +14,14 @@ from tapetum.data.pictures import list_pictures
 from tapetum.errors import UsageError
 from tapetum.evaluation.benchmark.making import Made, make_predictions
 from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all, tasks_of
-from tapetum.evaluation.benchmark.plan import Look, Photographs, Plan, nearest
+from tapetum.evaluation.benchmark.plan import Look, Photographs, Plan
 from tapetum.evaluation.benchmark.stored import open_store
 from tapetum.evaluation.protocols import PROTOCOLS
 from tapetum.evaluation.report import Mean, Row, summary_of
 from tapetum.evaluation.robustness.probes import PROBES, Point, Probe, Spoiling
 from tapetum.evaluation.robustness.spoiling import make_split
 from tapetum.metrics import score
+from tapetum.metrics.registry import nearest
 
 PSNR, HUE = "psnr_rgb_uint8", "hue_shift_lab"
 LARGEST = "largest_difference"
