@@ -62,6 +62,17 @@ def test_plain_folders_with_odd_names(data_set, tmp_path, tapetum):
     assert (result.code, result.json["leaks"][0]["test"]) == (1, "テスト/ä")
 
 
+def test_a_training_picture_without_its_border_is_a_leak(data_set, tmp_path, tapetum):
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    for name in ("o1", "o4"):
+        picture = Image.open(data_set / "our485" / "high" / f"{name}.png")
+        cut = [round(0.03 * side) for side in picture.size]
+        picture.crop((*cut, picture.width - cut[0], picture.height - cut[1])).save(tests / f"{name}.png")
+    result = tapetum("data", "check", "--train", data_set / "our485", "--test", tests, "--json", "-")
+    assert (result.code, [leak["test"] for leak in result.json["leaks"]]) == (1, ["tests/o1", "tests/o4"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
@@ -120,5 +131,5 @@ def test_the_leak_of_lol_v1_is_found(tapetum):
     report = tapetum("data", "check", LOL, "--truth", LOL / "splits.json", "--json", "-").json
     tests, pairs = report["truth"]["test pictures"], report["truth"]["pairs in one scene"]
     assert (tests["right"], tests["wrong"], tests["missed"]) == (14, 0, 0)
-    assert pairs["precision"] > 0.97
+    assert pairs["precision"] > 0.98
     assert pairs["recall"] > 0.98

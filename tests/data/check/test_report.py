@@ -32,6 +32,19 @@ def test_a_leak_is_found_and_nothing_else(data_set):
     assert len(set(report.scenes)) == 7
 
 
+@pytest.mark.parametrize("cut", [0.03, 0.07, 0.15, 0.3])
+def test_crops_of_training_pictures_are_leaks(cut, data_set):
+    for name, side in ((name, side) for name in "14" for side in ("low", "high")):
+        picture = Image.open(data_set / "our485" / side / f"{name}.png")
+        width, height = (round(length * (1 - cut)) for length in picture.size)
+        left, top = (picture.width - width, 0) if name == "1" else (0, picture.height - height)
+        crop = picture.crop((left, top, left + width, top + height))
+        crop.save(data_set / "eval15" / side / f"crop of {name}.png")
+    report = check(list_data_set(data_set))
+    leaks = {leak.test.name: [member.name for member in leak.training] for leak in report.leaks}
+    assert leaks == {"eval15/b": ["our485/3"], "eval15/crop of 1": ["our485/1"], "eval15/crop of 4": ["our485/4"]}
+
+
 def test_a_layout_is_the_same_data_set(data_set):
     assert [leak.test.name for leak in check(list_layout(data_set, "lol_v1")).leaks] == ["eval15/b"]
 

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapetum.data.check.matching import SAME_SCENE, Sketches
+from tapetum.data.check.matching import SAME_CROP, SAME_SCENE, Agreement, Sketches
 from tapetum.data.check.retrieval import describe, neighbours
 from tapetum.data.check.sketch import directions, grey, ranks
 
@@ -54,8 +55,41 @@ def test_one_scene_agrees_whatever_the_exposure_place_and_zoom(scene):
 
 def test_the_zoom_is_told(scene):
     sketches = Sketches([sketched(scene(1)), sketched(scene(1, 1, zoom=1.25))])
-    assert sketches.compare(0, 1).zoom == 0.8
-    assert sketches.compare(1, 0).zoom == 1.25
+    assert sketches.compare(0, 1).zoom == pytest.approx(1 / 1.25, rel=0.01)
+    assert sketches.compare(1, 0).zoom == pytest.approx(1.25, rel=0.01)
+
+
+def cropped(view, cut, down=0.2, across=0.9):
+    """Without a part of each side, of which most lay left of the crop and below it."""
+    height, width = (round(side * (1 - cut)) for side in view.shape[:2])
+    top, left = round((view.shape[0] - height) * down), round((view.shape[1] - width) * across)
+    return view[top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize("cut", [0.03, 0.05, 0.07, 0.1, 0.15, 0.25, 0.3, 0.37])
+@pytest.mark.parametrize("exposure", [1, 0.1])
+def test_a_crop_of_any_size_agrees_with_the_whole(cut, exposure, scene):
+    for number in range(4):
+        crop = cropped(scene(number, exposure, noise=0 if exposure == 1 else 1), cut)
+        sketches = Sketches([sketched(scene(number)), sketched(crop)])
+        found = sketches.compare(1, 0)
+        assert found.is_same_scene, found
+        assert found.zoom == 1 or found.zoom == pytest.approx(1 / (1 - cut), rel=0.015)
+
+
+def test_crops_of_other_scenes_do_not_agree(scene):
+    wholes = [scene(number) for number in range(5)]
+    crops = [cropped(scene(number), cut) for number in range(5, 9) for cut in (0.07, 0.3)]
+    sketches = Sketches([sketched(view) for view in wholes + crops])
+    assert max(sketches.compare(one, 5 + two).score for one in range(5) for two in range(8)) < 0.4
+
+
+def test_more_is_asked_of_what_is_seen_from_nearer():
+    between = (SAME_SCENE + SAME_CROP) / 2
+    assert Agreement(between, 1.0).is_same_scene
+    assert not Agreement(between, 1.1).is_same_scene
+    assert not Agreement(between, 1 / 1.1).is_same_scene
+    assert Agreement(SAME_CROP, 1.1).is_same_scene
 
 
 def test_other_scenes_do_not_agree(scene):
@@ -81,3 +115,10 @@ def test_twins_are_among_the_neighbours(scene):
     found = neighbours(described, [np.arange(12), np.arange(12, 24)], count=2)
     assert {(number, number + 12) for number in range(12)} <= found
     assert all(first < second for first, second in found)
+
+
+def test_crops_are_among_the_neighbours(scene):
+    crops = [cropped(scene(number), 0.3, number % 3 / 2, number // 3 % 3 / 2) for number in range(40)]
+    described = np.stack([describe(sketched(view)) for view in [*(scene(number) for number in range(40)), *crops]])
+    found = neighbours(described, [np.arange(40), np.arange(40, 80)], count=2)
+    assert {(number, number + 40) for number in range(40)} <= found

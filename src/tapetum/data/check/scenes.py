@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.data.check.examine import Examined
-from tapetum.data.check.matching import SAME_SCENE, Sketches
+from tapetum.data.check.matching import Sketches
 from tapetum.data.check.retrieval import describe, neighbours
 
 
@@ -40,7 +40,7 @@ def compare(pictures: Sequence[Examined], pairs: Iterable[tuple[int, int]]) -> I
     sketches = Sketches([picture.sketch for picture in pictures])
     for first, second in pairs:
         agreed = sketches.compare(first, second)
-        yield Twins(first, second, agreed.score, agreed.zoom) if agreed.score >= SAME_SCENE else None
+        yield Twins(first, second, agreed.score, agreed.zoom) if agreed.is_same_scene else None
 
 
 def group(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
