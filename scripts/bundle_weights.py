@@ -46,6 +46,7 @@ def main() -> None:
         "onnx_sha256": exported and sha256_of(onnx),
         "licence": options.licence,
         "card": options.card,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
     if options.task is not None:
         entries[options.name]["task"] = options.task

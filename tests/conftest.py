@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ from numpy.typing import NDArray
 # a busy machine is no failure: no example has a deadline, here and on a continuous-integration machine alike
 settings.register_profile("tapetum", deadline=None)
 settings.load_profile("tapetum")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hears_ctrl_c() -> None:
+    """Tests that run in the background are started with SIGINT ignored, and so would be what they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,14 +1,12 @@
 """Training end to end on small pictures: it learns, it writes what it says, and it resumes exactly."""
 
 import csv
-import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from tapetum.data.pictures import load_rgb
 from tapetum.errors import TapetumError, UsageError
 from tapetum.evaluation.seen import check_seen
 from tapetum.imaging import Picture, write_picture
+from tapetum.training.callbacks import MovingAverage
 from tapetum.training.module import BAD_STEPS, TrainingModule
 from tapetum.training.module import scores as scores_of
 from tapetum.training.recipe import load_recipe
@@ -135,14 +134,14 @@ def test_stopped_by_ctrl_c_and_resumed(recipe_file, tmp_path, monkeypatch, where
     stopped = [f"run.folder={tmp_path}/stopped", *changes]
     with monkeypatch.context() as patch:
         if where == "in a step":
-            steps, update = itertools.count(1), TrainingModule.on_before_zero_grad
+            update = MovingAverage.on_train_batch_end
 
-            def interrupted(module, optimizer):
-                if next(steps) == 6:  # after the optimiser's fifth step, before the average's
+            def interrupted(average, trainer, *args):
+                if trainer.global_step == 5:  # after the optimiser's fifth step, before the average's
                     raise KeyboardInterrupt
-                update(module, optimizer)
+                update(average, trainer, *args)
 
-            patch.setattr(TrainingModule, "on_before_zero_grad", interrupted)
+            patch.setattr(MovingAverage, "on_train_batch_end", interrupted)
         else:
             method = "training_step" if where == "between steps" else "validation_step"
             inner = getattr(TrainingModule, method)
@@ -200,10 +199,7 @@ def test_killed_and_resumed(recipe_file, tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal(recipe_file, tmp_path, sent):
     command = [sys.executable, "-m", "tapetum", "train", str(recipe_file), "run.steps=100000", "run.save_every=10"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
-    process = subprocess.Popen(
-        [*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True, preexec_fn=heard
-    )
+    process = subprocess.Popen([*command, f"run.folder={tmp_path}"], stderr=subprocess.PIPE, text=True)
     try:
         while not (tmp_path / "small" / "checkpoints" / "last.ckpt").is_file():
             assert process.poll() is None

@@ -23,6 +23,7 @@ def folder_with(tmp_path: Path) -> Path:
         "onnx_sha256": sha256_of(tmp_path / "a.onnx"),
         "licence": "Apache-2.0",
         "card": "A test.",
+        "parameters": 3,
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"a": entry}))
     return tmp_path

@@ -39,7 +39,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
         UsageError: no such name.
     """
     from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
-    from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name, count_stored
+    from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
     if only is not None and only not in list_models():
         raise UsageError(f"unknown model {only!r}: choose from {', '.join(list_models())}")
@@ -52,7 +52,7 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "method": entry.method,
-            "parameters": count_stored(entry.path),
+            "parameters": entry.parameters,
             "licence": entry.licence,
             "weights": str(entry.onnx or entry.path),
             "options": offered(entry.name),

@@ -34,10 +34,10 @@ class WholeSteps(pl.Callback):
         self.stopped = stopped
         self.last = last
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        self.last.save_on_exception = False
+        self.last.save_on_exception = False  # what comes before changes nothing that is saved
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

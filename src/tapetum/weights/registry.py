@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ class NamedWeights:
         sha256, onnx_sha256: of the two files.
         licence: under which the weights may be used.
         card: where they come from, what they are for, what was measured.
+        parameters: how many the network has, tables and other things that are not learnt aside.
         task: what they were trained for, of a method with tasks.
     """
 
@@ -39,6 +39,7 @@ class NamedWeights:
     onnx_sha256: str | None
     licence: str
     card: str
+    parameters: int
     task: str | None = None
 
     def verified_path(self) -> Path:
@@ -95,14 +96,6 @@ def stored_header(path: Path) -> dict[str, Any]:
         if not 2 <= length <= _HEADER:
             raise ValueError("no safetensors file")
         return json.loads(file.read(length))
-
-
-def count_stored(path: Path) -> int:
-    """Numbers in a safetensors file, by its header alone."""
-    header = stored_header(path)
-    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-    # whole numbers are no parameters: tables that a network looks places up in
-    return sum(math.prod(tensor["shape"]) for tensor in tensors if tensor["dtype"].startswith(("F", "BF")))
 
 
 def bundled_name(model: str, task: object = None) -> str:

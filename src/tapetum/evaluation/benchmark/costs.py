@@ -12,7 +12,7 @@ import numpy as np
 from tapetum.enhancer import Enhancer
 from tapetum.evaluation.benchmark.plan import Model
 from tapetum.methods.registry import CLASSICAL_METHODS
-from tapetum.weights.registry import NAMED_WEIGHTS, count_stored
+from tapetum.weights.registry import NAMED_WEIGHTS
 
 
 def costs(model: Model, enhancer: Enhancer, height: int, width: int) -> tuple[int | None, int | None]:
@@ -28,7 +28,7 @@ def costs(model: Model, enhancer: Enhancer, height: int, width: int) -> tuple[in
         from torch.utils.flop_counter import FlopCounterMode
     except ModuleNotFoundError:
         entry = NAMED_WEIGHTS.get(model.name)
-        return (count_stored(entry.path) if entry is not None and model.weights is None else None), None
+        return (entry.parameters if entry is not None and model.weights is None else None), None
     counted = enhancer if enhancer.engine.name.startswith("torch") else _in_torch(enhancer)
     if counted is None:
         return None, None
