@@ -59,12 +59,18 @@ def test_files_that_say_nothing(told):
     assert training_of(told) is None
 
 
-def test_another_picture_of_the_scene(tmp_path):
+def three_pairs(tmp_path):
+    """A data set without a split file: train/a, test/b and test/c."""
     root = tmp_path / "set"
     for folder, name in (("train", "a"), ("test", "b"), ("test", "c")):
         for side in ("low", "high"):
             (root / folder / side).mkdir(parents=True, exist_ok=True)
             (root / folder / side / f"{name}.png").touch()
+    return root
+
+
+def test_another_picture_of_the_scene(tmp_path):
+    root = three_pairs(tmp_path)
     content = {"mine": ["train/a"], "scene": {"train/a": 1, "test/b": 1, "test/c": 2}}
     (root / "splits.json").write_text(json.dumps(content))
     pairs = find_splits(root, ["test"])["test"]
@@ -80,11 +86,7 @@ def test_another_picture_of_the_scene(tmp_path):
 @pytest.fixture
 def trained(tmp_path):
     """A data set whose split file knows that test/b shows the scene of train/a, and weights trained on train/a."""
-    root = tmp_path / "set"
-    for folder, name in (("train", "a"), ("test", "b"), ("test", "c")):
-        for side in ("low", "high"):
-            (root / folder / side).mkdir(parents=True, exist_ok=True)
-            (root / folder / side / f"{name}.png").touch()
+    root = three_pairs(tmp_path)
     (root / "splits.json").write_text(json.dumps({"scene": {"train/a": 1, "test/b": 1, "test/c": 2}}))
     weights = tmp_path / "w.safetensors"
     told = json.dumps({TRAINED_ON: digests([root / "train/low/a.png"])})

@@ -40,22 +40,19 @@ class Surroundings:
         self, small: np.ndarray, height: int, width: int, grid: Grid, enhance: Callable[[np.ndarray], np.ndarray]
     ) -> None:
         enhanced = enhance(small)
-        self._references: dict[tuple[int, int], np.ndarray] = {}
-        self._alone: dict[tuple[int, int], np.ndarray] = {}
-        most = 0.0
+        self._cells: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}  # r and c of each tile
         for top, left in product(grid.tops, grid.lefts):
             rows = _part(top, grid.tile_height, height, small.shape[1])
             columns = _part(left, grid.tile_width, width, small.shape[2])
             counts = [max(1, (part.stop - part.start) // _CELL) for part in (rows, columns)]
             r = _cells(enhanced[:, rows, columns], counts)
-            c = _cells(enhance(small[:, rows, columns]), counts)
-            most = max(most, float(np.square(r - c).mean()))
-            self._references[top, left], self._alone[top, left] = r, c
+            self._cells[top, left] = r, _cells(enhance(small[:, rows, columns]), counts)
+        most = max(float(np.square(r - c).mean()) for r, c in self._cells.values())
         self._share = most / (most + _MUCH)
 
     def apply(self, tile: np.ndarray, top: int, left: int) -> None:
         """Multiplies an enhanced tile of the grid in place: ``(3, H, W)`` float32 with its place."""
-        r, c = self._references[top, left], self._alone[top, left]
+        r, c = self._cells[top, left]
         exponent = r - self._share * _cells(tile, r.shape[1:]) - (1 - self._share) * c
         down, across = (_between(side, count) for side, count in zip(tile.shape[1:], r.shape[1:], strict=True))
         exponent = exponent.clip(-1, 1) @ across.T
