@@ -145,6 +145,17 @@ def test_shrinking_averages_blocks(tmp_path):
         assert torch.all((dataset[i]["low"] * 255).round() == 90)
 
 
+def test_pictures_shrink_as_far_as_leaves_room_for_a_patch(tmp_path):
+    """64 pixels, patches of 24: halves are drawn, though quarters would leave no room."""
+    rows = np.repeat(np.arange(64, dtype=np.uint8)[:, None, None], 64, 1).repeat(3, 2)
+    write_picture(Picture(rows), tmp_path / "rows.png")
+    source = Source(pairs_of_pictures(tmp_path), kind="identity", shrink=4)
+    dataset = PatchDataset([source], patch=24, seed=1, length=40, geometry=False)
+    samples = [dataset[i] for i in range(40)]
+    steps = {round(float(s["low"][0, 1, 0] - s["low"][0, 0, 0]) * 255) for s in samples}
+    assert steps == {1, 2}
+
+
 def test_whole_pictures_and_flips_only(pictures):
     source = Source(pictures[:1], turns=False)
     samples = [PatchDataset([source], patch=None, seed=1, length=40)[i] for i in range(40)]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from tapetum import machine_code
 from tapetum.ops.selective_scan import cross_selective_scan, selective_scan
-from tapetum.ops.selective_scan.cpu import compiling
 from tapetum.ops.selective_scan.cpu.kernels import Variant, build
 
 TARGETS = {
-    "portable": compiling.Target("x86-64", "", 4),
-    "AVX2": compiling.Target("haswell", "+avx2,+fma", 8),
-    "AVX-512": compiling.Target("skylake-avx512", "+avx512f,-prefer-256-bit", 16),
+    "portable": machine_code.Target("x86-64", "", 4),
+    "AVX2": machine_code.Target("haswell", "+avx2,+fma", 8),
+    "AVX-512": machine_code.Target("skylake-avx512", "+avx512f,-prefer-256-bit", 16),
 }
 
 
@@ -26,9 +26,9 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     chosen = TARGETS[request.param]
     if platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip("no x86-64 processor")
-    if compiling.this_machine().width < chosen.width:
+    if machine_code.this_machine().width < chosen.width:
         pytest.skip(f"this processor has no {request.param}")
-    monkeypatch.setattr(compiling, "this_machine", lambda: chosen)
+    monkeypatch.setattr(machine_code, "this_machine", lambda: chosen)
 
 
 @pytest.mark.parametrize("target", TARGETS, indirect=True)
@@ -47,16 +47,16 @@ def test_every_vector_width(scan_inputs: Any, cross_inputs: Any, gradients: Any,
 @pytest.mark.parametrize(
     ("triple", "target", "fused"),
     [
-        ("aarch64-unknown-linux-gnu", compiling.Target("generic", "", 4), "fmla"),
-        ("arm64-apple-macosx", compiling.Target("apple-m1", "", 4), "fmla"),
+        ("aarch64-unknown-linux-gnu", machine_code.Target("generic", "", 4), "fmla"),
+        ("arm64-apple-macosx", machine_code.Target("apple-m1", "", 4), "fmla"),
         ("x86_64-unknown-linux-gnu", TARGETS["AVX2"], "vfmadd"),
         ("x86_64-pc-windows-msvc", TARGETS["AVX-512"], "zmm"),
     ],
 )
 @pytest.mark.parametrize("name", ["forward", "backward"])
-def test_machine_code_for_other_machines(triple: str, target: compiling.Target, fused: str, name: str) -> None:
+def test_machine_code_for_other_machines(triple: str, target: machine_code.Target, fused: str, name: str) -> None:
     """It is made, multiplies and adds in one, and needs no library but C's: no mathematics, no stack probes."""
-    text = compiling.assembly(build(name, Variant(True, True, 3), target.width).raw.module, target, triple)
+    text = machine_code.assembly(build(name, Variant(True, True, 3), target.width).raw.module, target, triple)
     assert fused in text
     called = re.findall(r"\tbl\t(\w+)|movabsq\t\$(\w+),|callq?\t(\w+)", text)
     named = {name for found in called for name in found if name and not name.isdigit()}

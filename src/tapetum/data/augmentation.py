@@ -6,6 +6,7 @@ is always the caller's: modes, offsets and generators are arguments.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +33,12 @@ def flips(image: NDArray[Scalar], left_right: bool, up_down: bool) -> NDArray[Sc
     if left_right:
         image = image[:, ::-1]
     return image[::-1] if up_down else image
+
+
+def shrink_factor(most: int, sides: Sequence[int], patch: int, generator: np.random.Generator) -> int:
+    """By how much a picture is shrunk first: any whole factor up to ``most`` that leaves room for a patch (0: none)."""
+    most = min(most, min(sides) // patch) if patch else most
+    return int(generator.integers(1, most + 1)) if most > 1 else 1
 
 
 def pad_to(image: NDArray[Scalar], size: int) -> NDArray[Scalar]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
 from tapetum.data import synthesis
-from tapetum.data.augmentation import flips, geometric, pad_to
+from tapetum.data.augmentation import flips, geometric, pad_to, shrink_factor
 from tapetum.data.drawing import Drawn
 from tapetum.data.pairs import Pair
 from tapetum.data.pictures import PictureStore, Reader, load_rgb
@@ -43,7 +43,7 @@ class Source:
         low_key: "identity" only: contrast is raised by an exponent of up to ``1 + low_key`` on linear light, whites
             kept, and half of the pictures lose light towards one border, because pictures with large deep shadows are
             to stay as they are, too.
-        shrink: largest whole factor by which pictures are shrunk first (drawn), where patches still fit.
+        shrink: largest whole factor by which pictures are shrunk first (drawn), at most what leaves room for a patch.
         stride: corners of patches are multiples of this: the toolbox's sliding window, its windows drawn.
         read: how a file is read: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 1].
         turns: draw one of all eight flips and rotations; else flips only.
@@ -127,7 +127,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         target = self._store.get(pair.target, source.read)
         low = self._store.get(pair.low, source.read) if source.kind == "pairs" else target
         whole = target.shape[:2]
-        factor = int(rng.integers(1, source.shrink + 1)) if min(whole) >= source.shrink * patch else 1
+        factor = shrink_factor(source.shrink, whole, patch, rng)
         # the window that counts as the whole picture, and the patch inside it
         window = [(max(round(n * rng.uniform(self.crop, 1.0)), factor * patch), n) for n in whole]
         outer = _place(window, rng)
@@ -159,7 +159,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         exposure = Exposure.draw(source, rng)
         sample = {}
         for name, picture, shown in (("low", low, exposure), ("target", target, None)):
-            factor = int(rng.integers(1, source.shrink + 1)) if min(picture.shape[:2]) >= source.shrink * patch else 1
+            factor = shrink_factor(source.shrink, picture.shape[:2], patch, rng)
             window = picture[_place([(factor * patch or n, n) for n in picture.shape[:2]], rng, source.stride)]
             view = _shrink(_unit(window), factor) if shown is None else _unit(shown(window, rng, factor))
             sample[name] = pad_to(view, patch)

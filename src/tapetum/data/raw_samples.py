@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tapetum.data.augmentation import shrink_factor
 from tapetum.data.pictures import PictureStore, load_rgb
 from tapetum.data.raw_cache import RawCache, RawFrame
 from tapetum.data.raw_noise.cameras import CameraNoise
@@ -80,7 +81,7 @@ class RawSource:
         weight: share of the samples.
         stride: corners of patches lie on a centred grid of this step; with the patch's size that is the published
             store.
-        shrink: sRGB pictures are shrunk first by a factor drawn from 1 to this.
+        shrink: sRGB pictures are shrunk first by a factor drawn from 1 to this, at most what leaves room for a patch.
     """
 
     pictures: Sequence[Path] | Sequence[RawPair]
@@ -239,7 +240,7 @@ def _unprocessed(
     picture: NDArray[np.uint8], rng: np.random.Generator, patch: int | None, shrink: int, colours: float
 ) -> NDArray[np.float32]:
     side = 2 * patch if patch else None
-    factor = int(rng.integers(1, shrink + 1)) if min(picture.shape[:2]) >= shrink * (side or 2) else 1
+    factor = shrink_factor(shrink, picture.shape[:2], side or 2, rng)
     sizes = picture.shape[0], picture.shape[1]
     rows, columns = _place(sizes, side and factor * side, 1, rng)
     window: NDArray[Any] = picture[rows, columns]

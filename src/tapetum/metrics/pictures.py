@@ -35,14 +35,18 @@ def as_uint8(image: Image) -> NDArray[np.uint8]:
         return image.astype(np.uint8, copy=False)
     if image.dtype == np.float16:  # 255 times it would be rounded to its 11 bits first
         image = image.astype(np.float32)
-    return np.rint(np.clip(image, 0, 1) * image.dtype.type(255)).astype(np.uint8)
+    scaled = np.clip(image, 0, 1)
+    scaled *= image.dtype.type(255)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def as_float(image: Image, dtype: type = np.float64) -> NDArray[np.floating]:
-    """In [0, 1], clamped."""
+    """In [0, 1], clamped: always a new array."""
+    scaled = image.astype(dtype)
     if image.dtype == np.uint8:
-        return image.astype(dtype) / dtype(255)
-    return np.clip(image.astype(dtype), 0, 1)
+        scaled /= dtype(255)
+        return scaled
+    return np.clip(scaled, 0, 1, out=scaled)
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:

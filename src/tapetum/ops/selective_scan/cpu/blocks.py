@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tapetum.ops.selective_scan.cpu import compiling
+from tapetum import machine_code
 from tapetum.ops.selective_scan.cpu.emit import WORKING_MEMORY
 from tapetum.ops.selective_scan.cpu.kernels import Variant, build
 
@@ -25,13 +25,13 @@ Share = Callable[[Callable[[Any], None], Iterable[Any]], None]
 
 def kernel(name: str, variant: Variant) -> Callable[[Mapping[str, int]], None]:
     """The loop "forward" or "backward" for this machine: called with its fields by name, where a missing one is 0."""
-    return _kernel(name, variant, compiling.this_machine())
+    return _kernel(name, variant, machine_code.this_machine())
 
 
 @cache
-def _kernel(name: str, variant: Variant, target: compiling.Target) -> Callable[[Mapping[str, int]], None]:
+def _kernel(name: str, variant: Variant, target: machine_code.Target) -> Callable[[Mapping[str, int]], None]:
     written = build(name, variant, target.width)
-    function = compiling.compile_function(written.raw.module, name, target)
+    function = machine_code.compile_function(written.raw.module, name, target)
     kind = ctypes.c_int64 * len(written.fields)
 
     def call(values: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.cpu import compiling
+from tapetum import machine_code
 from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK, new_states
@@ -42,7 +42,7 @@ class _CrossScan:
         self.projection = x_proj_weight.reshape(4 * self.row, self.channels)
         # per pixel, of each direction: δ_low, B, C
         self.rows = torch.matmul(self.pixels, self.projection.t())
-        self.blocks = Blocks(1, self.channels, compiling.this_machine().width)
+        self.blocks = Blocks(1, self.channels, machine_code.this_machine().width)
         self.variant = Variant(True, True, self.states % BLOCK)
         weights = (A * LOG2_E, Ds, dt_projs_bias.flatten(), dt_projs_weight.flatten(0, 1))
         self.A, self.D, self.bias, self.W = (self.pack(w) for w in weights)

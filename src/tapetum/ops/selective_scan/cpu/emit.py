@@ -163,7 +163,7 @@ class Function:
 
     @property
     def has_avx512(self) -> bool:
-        """Only its vectors have 16 floats; ``compiling.this_machine``."""
+        """Only its vectors have 16 floats; ``machine_code.this_machine``."""
         return self.width == 16
 
     def from_nearest(self, a: Value) -> Value:

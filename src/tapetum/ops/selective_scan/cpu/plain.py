@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tapetum.ops.selective_scan.cpu import compiling
+from tapetum import machine_code
 from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, Share, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK, new_states
@@ -35,7 +35,7 @@ class _Scan:
         self.batch, channels, self.length = u.shape
         self.groups, self.states = B.shape[1:3]
         self.u, self.delta, self.B, self.C = u, delta, B, C
-        self.blocks = Blocks(self.groups, channels // self.groups, compiling.this_machine().width)
+        self.blocks = Blocks(self.groups, channels // self.groups, machine_code.this_machine().width)
         self.variant = Variant(False, delta_softplus, self.states % BLOCK)
         zeros = u.new_zeros(channels)
         self.A = self.blocks.pack(A * LOG2_E)
