@@ -386,7 +386,7 @@ def make_engine(
     torch_options: dict[str, bool],
 ) -> Engine:
     """The engine for a model; arguments as :class:`Enhancer`'s."""
-    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, STAGES, check_enhances, list_models
+    from tapetum.methods.registry import CLASSICAL_METHODS, STAGES, check_enhances, check_known
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     if isinstance(model, str | Path) and str(model) in CLASSICAL_METHODS:
@@ -408,9 +408,7 @@ def make_engine(
             from tapetum.engines.onnx import OnnxEngine
 
             return OnnxEngine(name, device)
-        if name not in NAMED_WEIGHTS and name not in HOMES:
-            offered = ", ".join(model for model in list_models() if model not in STAGES)
-            raise UsageError(f"unknown model {name!r}: choose from {offered}, or an .onnx file")
+        check_known(name, without=STAGES, more=", or an .onnx file")
         check_enhances(name)
         entry = NAMED_WEIGHTS.get(name)
         wants_torch = engine == "torch" or weights is not None or bool(options_given) or device not in ("auto", "cpu")

@@ -6,8 +6,12 @@ without a traceback. Anything else that reaches the user is a bug of ours.
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
+
+_SUGGESTED = 3  # names at most
 
 
 class TapetumError(Exception):
@@ -32,6 +36,15 @@ class MissingExtraError(UsageError):
 
 class TapetumWarning(UserWarning):
     """Something about a picture that a user should know, though the work goes on. Its text is one line."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``, perhaps mae``, to stand behind a name that is not known; "" where nothing is near. Names that begin so come
+    first: "lpips" means one of two.
+    """
+    lower, names = name.lower(), list(known)
+    near = [other for other in names if lower and other.startswith(lower)] or difflib.get_close_matches(lower, names, 1)
+    return f", perhaps {' or '.join(near[:_SUGGESTED])}" if near else ""
 
 
 def os_reason(error: OSError) -> str:

@@ -319,7 +319,7 @@ def test_a_loop_of_folders_ends(tmp_path, tapetum, model, save):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "defualt"], "unknown model 'defualt': choose from"),
+        (["--model", "defualt"], "unknown model 'defualt', perhaps default: choose from"),
         (["--model", "missing.onnx"], "no such file"),
         (["--strength", "2"], "--strength"),
         (["--strength", "much"], "--strength"),

@@ -133,7 +133,7 @@ class Unknown(nn.Module):
 @pytest.mark.parametrize(
     ("model", "name", "options", "words"),
     [
-        ("night", "a.onnx", {}, "unknown model 'night': choose from"),
+        ("night", "a.onnx", {}, "unknown model 'night'.*: choose from"),
         ("twilight", "a.pt", {}, "an export is an .onnx file"),
         ("twilight", "missing/a.onnx", {}, "no such folder"),
         ("twilight", "a.onnx", {"weights": "missing.pth"}, "cannot be read"),

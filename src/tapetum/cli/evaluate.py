@@ -111,11 +111,11 @@ def evaluate(
     check_folders(csv, json)
 
     from tapetum import metrics
-    from tapetum.evaluation.benchmark.plan import check_known
     from tapetum.evaluation.depths import warn_of_depths
     from tapetum.evaluation.protocols import get_protocol
     from tapetum.evaluation.run import stored_files
     from tapetum.evaluation.seen import check_seen
+    from tapetum.methods.registry import check_known
 
     metrics.correction(gt_mean)  # a wrong name is said before the work
     for name in models:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tapetum.cli.console import DONE, print_json, print_table
-from tapetum.errors import MissingExtraError, UsageError
+from tapetum.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,11 +38,11 @@ def list_rows(only: str | None = None) -> list[dict[str, Any]]:
     Raises:
         UsageError: no such name.
     """
-    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, list_models
+    from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_known
     from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
-    if only is not None and only not in list_models():
-        raise UsageError(f"unknown model {only!r}: choose from {', '.join(list_models())}")
+    if only is not None:
+        check_known(only)
 
     @cache
     def offered(name: str) -> list[dict[str, Any]] | None:

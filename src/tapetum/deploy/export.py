@@ -25,7 +25,7 @@ from tapetum.engines.onnx import OnnxEngine
 from tapetum.engines.torch import TorchEngine
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
-from tapetum.methods.registry import CLASSICAL_METHODS, check_enhances, create_model, list_models
+from tapetum.methods.registry import CLASSICAL_METHODS, check_enhances, check_known, create_model
 from tapetum.weights.loading import describe, find_named, load_model, read_weights
 from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
@@ -107,8 +107,7 @@ def _load(model: str | nn.Module, weights: str | Path | None) -> tuple[nn.Module
         return model, {}
     if model in CLASSICAL_METHODS:
         raise UsageError(f"{model} is no network: it has no ONNX form")
-    if model not in list_models():
-        raise UsageError(f"unknown model {model!r}: choose from {', '.join(list_models())}")
+    check_known(model)
     check_enhances(model)
     if weights is None and bundled_name(model) not in NAMED_WEIGHTS:
         _check_has_form(create_model(model), model)  # nobody shall look for weights in vain

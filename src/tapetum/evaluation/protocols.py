@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from tapetum import metrics
 from tapetum.data.resize import Sized, longest, resize_bicubic, square
-from tapetum.errors import UsageError
-from tapetum.metrics.registry import nearest
+from tapetum.errors import UsageError, nearest
 
 Batch = NDArray[np.float32]
 Picture = NDArray[np.float32]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.errors import UsageError, require
+from tapetum.errors import UsageError, nearest, require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +53,18 @@ def list_models() -> list[str]:
     from tapetum.weights.registry import NAMED_WEIGHTS
 
     return [*NAMED_WEIGHTS, *HOMES, *CLASSICAL_METHODS]
+
+
+def check_known(model: str, without: Collection[str] = (), more: str = "") -> None:
+    """Raises UsageError for a name that no model has; the text names the nearest and all others, and ``more``.
+
+    Args:
+        without: models that are not offered, though known.
+    """
+    known = list_models()
+    if model not in known:
+        offered = [name for name in known if name not in without]
+        raise UsageError(f"unknown model {model!r}{nearest(model, offered)}: choose from {', '.join(offered)}{more}")
 
 
 def is_raw(model: str) -> bool:
@@ -137,8 +150,8 @@ def create_model(name: str, config: Any = None, weights: str | Path | None = Non
         name, weights = entry.method, entry.verified_path() if weights is None else weights
     elif name in CLASSICAL_METHODS:
         raise UsageError(f"{name} is no network: use it through Enhancer({name!r})")
-    elif name not in HOMES:
-        raise UsageError(f"unknown model {name!r}: choose from {', '.join(list_models())}")
+    else:
+        check_known(name)
     method = get_method(name)
     if weights is None:
         return method.network(make_config(method, config)).eval()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tapetum.errors import UsageError
+from tapetum.errors import UsageError, nearest
 from tapetum.metrics.ciede2000 import ciede2000_uint8
 from tapetum.metrics.contrast import contrast_rms_gray601
 from tapetum.metrics.entropy import entropy_gray601_uint8
@@ -136,8 +135,6 @@ _MEASURES = {
 }
 _CORRECTIONS = {f.__name__: f for f in (gt_mean_gray601_rgb, gt_mean_gray601, gt_mean_mean)}
 
-_MOST = 3  # suggestions
-
 
 def names() -> list[str]:
     """Names that :func:`get` takes."""
@@ -149,13 +146,6 @@ def get(name: str) -> Measure:
     if name not in _MEASURES:
         raise UsageError(f"unknown metric {name!r}{nearest(name, _MEASURES)}: choose from {', '.join(_MEASURES)}")
     return _MEASURES[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``, perhaps mae``; those that begin so come first, since "lpips" means one of two. "" where nothing is near."""
-    lower, names = name.lower(), list(known)
-    near = [other for other in names if lower and other.startswith(lower)] or difflib.get_close_matches(lower, names, 1)
-    return f", perhaps {' or '.join(near[:_MOST])}" if near else ""
 
 
 def corrections() -> list[str]:

@@ -13,12 +13,11 @@ from typing import Any
 from tapetum import metrics
 from tapetum.data.layouts import LAYOUTS, get_layout, read_picture_file
 from tapetum.data.pairs import Pair, pairs_of_folders
-from tapetum.errors import InputError, UsageError
+from tapetum.errors import InputError, UsageError, nearest
 from tapetum.evaluation.pairs import find_splits
 from tapetum.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from tapetum.evaluation.run import Read
-from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, is_raw, list_models
-from tapetum.metrics.registry import nearest
+from tapetum.methods.registry import CLASSICAL_METHODS, HOMES, check_enhances, check_known, is_raw
 from tapetum.weights.registry import NAMED_WEIGHTS, bundled_name
 
 DEFAULT_GT_MEAN = "gt_mean_gray601_rgb"
@@ -200,13 +199,6 @@ def _check_model(model: Model) -> None:
         raise UsageError(f"{name} is no network: it takes no weights")
     if name in HOMES and model.weights is None:
         raise UsageError(f"{name} is a method without bundled weights: give it a file (weights=FILE)")
-
-
-def check_known(model: str) -> None:
-    """Raises UsageError for a name that no model has; the text names the nearest and all others."""
-    known = list_models()
-    if model not in known:
-        raise UsageError(f"unknown model {model!r}{nearest(model, known)}: choose from {', '.join(known)}")
 
 
 def chosen_protocols(plan: Plan) -> list[Protocol]:

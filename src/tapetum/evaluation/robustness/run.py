@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.pictures import list_pictures
-from tapetum.errors import UsageError
+from tapetum.errors import UsageError, nearest
 from tapetum.evaluation.benchmark.making import Made, make_predictions
 from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all, tasks_of
 from tapetum.evaluation.benchmark.plan import Look, Photographs, Plan
@@ -21,7 +21,6 @@ from tapetum.evaluation.report import Mean, Row, summary_of
 from tapetum.evaluation.robustness.probes import PROBES, Point, Probe, Spoiling
 from tapetum.evaluation.robustness.spoiling import make_split
 from tapetum.metrics import score
-from tapetum.metrics.registry import nearest
 
 PSNR, HUE = "psnr_rgb_uint8", "hue_shift_lab"
 LARGEST = "largest_difference"
