@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, cast
@@ -15,21 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.data.augmentation import draw_mixup, mixup
-from tapetum.data.layouts import LAYOUTS
-from tapetum.errors import TapetumError, UsageError
+from tapetum.errors import TapetumError
 from tapetum.evaluation.protocols import get_protocol
 from tapetum.imaging import Picture, write_picture
-from tapetum.methods.contract import Examination, Method, Properties
-from tapetum.methods.registry import get_method, make_config
+from tapetum.methods.contract import Examination, Properties
 from tapetum.metrics.gt_mean import gt_mean_mean
 from tapetum.metrics.pictures import as_uint8
 from tapetum.metrics.psnr import psnr_rgb_uint8
+from tapetum.training.parts import check_begun_with, make_parts, origin
 from tapetum.training.raw_validation import examine_raw
-from tapetum.training.recipe import DataSetList, Recipe
+from tapetum.training.recipe import Recipe
 from tapetum.training.schedules import warm_up
-from tapetum.weights.loading import inspect as inspect_weights
-from tapetum.weights.loading import load_model, read_weights
-from tapetum.weights.registry import sha256_of
 
 BAD_STEPS = 50  # so many steps in a row without a finite gradient end a training
 
@@ -42,7 +36,7 @@ class TrainingModule(pl.LightningModule):
         folder: where sample pictures go.
 
     Raises:
-        UsageError: see :func:`make_parts`.
+        UsageError: see :func:`tapetum.training.parts.make_parts`.
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
@@ -177,111 +171,6 @@ class TrainingModule(pl.LightningModule):
 def step_seed(seed: int, step: int, rank: int) -> int:
     """For torch's generator in one step on one device."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
-
-
-def origin(path: str) -> dict[str, Any]:
-    """What a training remembers of the weights that it begins with: "sha256", and "provenance" where the file tells."""
-    told = read_weights(path).metadata.get("tapetum.provenance")
-    return {"sha256": sha256_of(Path(path)), **({} if told is None else {"provenance": json.loads(told)})}
-
-
-def check_begun_with(origin: dict[str, Any] | None, sha256: str, folder: Path) -> None:
-    """Raises UsageError where a training began with other weights than those it would begin with now."""
-    if origin is not None and origin["sha256"] != sha256:
-        raise UsageError(
-            f"{folder} holds a training that began with other weights than its recipe's file now holds (was the stage "
-            "before trained on?): choose another name=..., or begin anew with --restart"
-        )
-
-
-def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
-    """The recipe's network, with the weights that training begins with, and its objective.
-
-    Raises:
-        UsageError: a config or an objective that the method does not have; weights that are missing or do not fit; a
-        patch of a size that the network cannot take.
-    """
-    method = get_method(recipe.method)
-    config = make_config(method, recipe.config)
-    task = getattr(config, "task", "")
-    check_task(recipe, method.name, task)
-    if method.begin is not None:
-        network = begin_later_stage(recipe, method, config)
-        check_stage_before(recipe, task)
-    else:
-        network = load_model(recipe.weights, recipe.method, config) if recipe.weights else method.network(config)
-    network.train()
-    if method.objective is None:
-        raise UsageError(f"{method.name} has no objective to train by")
-    known = inspect.signature(method.objective).parameters
-    unknown = sorted(set(recipe.objective) - set(known))
-    if unknown:
-        raise UsageError(f"objective.{unknown[0]}: unknown key, {method.name} has {', '.join(known)}")
-    properties = cast("Properties", network.properties)
-    if (properties.domain == "raw") != recipe.data.is_raw:
-        kinds = {False: "sRGB pictures", True: "RAW mosaics"}
-        wanted, given = kinds[properties.domain == "raw"], kinds[recipe.data.is_raw]
-        raise UsageError(f"recipe {recipe.name}: {method.name} is trained with {wanted}, its sources are {given}")
-    multiple = properties.size_multiple
-    for patch in recipe.data.patches:
-        if patch % multiple:
-            raise UsageError(f"data.patch is {patch}: {method.name} with this config needs a multiple of {multiple}")
-    objective = method.objective(**recipe.objective)
-    if hasattr(objective, "check"):
-        objective.check(network)
-    return network, objective
-
-
-def check_task(recipe: Recipe, method: str, task: str) -> None:
-    """Raises UsageError where a source is made for another task than the configuration says ("": it says none)."""
-    for source in recipe.data.sources:
-        data_set = source.pictures.name if isinstance(source.pictures, DataSetList) else None
-        shown = task_of(source.kind, data_set)
-        if task and shown and shown != task:
-            raise UsageError(
-                f"recipe {recipe.name}: config.task of {method} is {task}, but source {source.name} is {shown}: "
-                "change one of them"
-            )
-
-
-def check_stage_before(recipe: Recipe, task: str) -> None:
-    """Raises UsageError where the weights that a later stage begins with say that they learnt from other pictures."""
-    assert recipe.weights is not None
-    told = origin(recipe.weights).get("provenance", {}).get("recipe", {}).get("data", {}).get("sources", [])
-    shown = {task_of(source.get("kind", "pairs"), source.get("pictures", {}).get("name")) for source in told} - {""}
-    if task and shown and task not in shown:
-        raise UsageError(
-            f"recipe {recipe.name}: config.task is {task}, but {recipe.weights} was trained with pictures that are "
-            f"{' and '.join(sorted(shown))}: train the stage before on the same kind"
-        )
-
-
-def task_of(kind: str, data_set: str | None) -> str:
-    """What pictures of a source show: a task, or "" where its kind, or the data set it lists, does not tell."""
-    if kind == "pairs":
-        return LAYOUTS[data_set].task if data_set in LAYOUTS else ""
-    return {"backlight": "backlit", "darken": "low-light"}.get(kind, "")
-
-
-def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:
-    """A network with the weights of the stage before, or, from a file of its own method, with all of its weights; what
-    does not learn any more is frozen.
-
-    Raises:
-        UsageError: no file is given. WeightsError: there is none, or it holds something else.
-    """
-    assert method.begin is not None
-    if recipe.weights is None or not Path(recipe.weights).is_file():
-        missing = "" if recipe.weights is None else f", and there is no {recipe.weights}"
-        raise UsageError(
-            f"recipe {recipe.name}: {method.name} begins with the weights of {method.after}{missing}: train that first "
-            "and give weights=FILE, or run a recipe that has both as its stages"
-        )
-    network = method.network(config)
-    method.begin(network, recipe.weights)
-    if inspect_weights(recipe.weights)["method"] == method.name:
-        network.load_state_dict(load_model(recipe.weights, method.name, config).state_dict())
-    return network
 
 
 def enhance_whole(network: torch.nn.Module, low: Tensor) -> NDArray[np.float32]:

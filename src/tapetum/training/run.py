@@ -26,7 +26,8 @@ from tapetum.methods.contract import Properties
 from tapetum.methods.registry import get_method
 from tapetum.training.callbacks import GoodWeights, MovingAverage, Origin, Progress, WholeSteps
 from tapetum.training.data import Held, make_sources, pictures_of, training_loader, validation_loader
-from tapetum.training.module import TrainingModule, check_begun_with, make_parts
+from tapetum.training.module import TrainingModule
+from tapetum.training.parts import check_begun_with, make_parts
 from tapetum.training.recipe import WEIGHTS, Recipe
 from tapetum.weights.loading import read_weights, save_model
 from tapetum.weights.registry import sha256_of
