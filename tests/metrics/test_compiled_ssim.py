@@ -41,7 +41,7 @@ def compiled() -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64, np.float32])
 @pytest.mark.parametrize("shape", [(11, 11, 3), (11, 11), (12, 15), (25, 18, 3), (40, 11, 1), (11, 90, 3), (70, 33, 3)])
 def test_same_as_numpy(shape: tuple[int, ...], kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = pictures(shape, 0, kind)

@@ -28,16 +28,17 @@ def similarity(a: NDArray[Any], b: NDArray[Any], taps: Sequence[float], constant
     """Mean similarity over the channels, and the positions where the window fits.
 
     Args:
-        a: ``(H, W)`` or ``(H, W, channels)``, uint8 or float64, 0..255; sides of at least the window's.
-        b: the other picture, of the same shape and type.
+        a: ``(H, W)`` or ``(H, W, channels)``, 0..255; sides of at least the window's.
+        b: the other picture, of the same shape.
         taps: the window along rows and down columns.
         constants: C1 and C2 of the formula.
     """
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    of_bytes = a.dtype == b.dtype == np.uint8
+    a, b = (np.ascontiguousarray(picture, np.uint8 if of_bytes else np.float64) for picture in (a, b))
     height, width, reach = a.shape[0], a.shape[1], len(taps) - 1
     row = a[0].size
     target = machine_code.this_machine()
-    loop = _compiled(a.dtype == np.uint8, tuple(taps), constants, target)
+    loop = _compiled(of_bytes, tuple(taps), constants, target)
     lanes = _lanes(target)
     kept = (-(-row // lanes) + 1) * lanes  # whole vectors, and one more, which the last step along a row reads
     work = np.zeros((len(taps) + 1) * _PLANES * kept)

@@ -89,8 +89,8 @@ def uniform_similarity(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
 
 
 def gaussian_similarity(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
-    """Of ``(H, W)`` or ``(H, W, C)``, 0..255, both uint8 or both float64: mean over channels, and positions where the
-    window fits. Sides are at least 11.
+    """Of ``(H, W)`` or ``(H, W, C)``, 0..255: mean over channels, and positions where the window fits. Sides are at
+    least 11.
     """
     compiled = _compiled()
     if compiled is not None:
