@@ -119,7 +119,8 @@ def test_a_damaged_note_is_made_anew(go: Callable[[], Results], tmp_path: Path, 
         path.write_text('{"engine": 5, "peak": "x"}')
     with pytest.warns(TapetumWarning, match="damaged: it is made anew") as said:
         again = go()
-    assert sorted(str(w.message).partition(": ")[0] for w in said) == [str(path) for path in hurt]
+    ours = [w for w in said if issubclass(w.category, TapetumWarning)]  # not what Python says of other tests' leavings
+    assert sorted(str(w.message).partition(": ")[0] for w in ours) == [str(path) for path in hurt]
     assert again.facts["made"] == (0 if damaged == "one" else 2), "another folder knows it; else one picture for each"
     assert again.facts["made"] + again.facts["found"] == 12
     for title, about in again.abouts.items():
