@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -40,10 +41,14 @@ class TapetumWarning(UserWarning):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``, perhaps mae``, to stand behind a name that is not known; "" where nothing is near. Names that begin so come
-    first: "lpips" means one of two.
+    first ("lpips" means one of two), then the nearest name, then names whose first word is nearest ("psrn").
     """
     lower, names = name.lower(), list(known)
     near = [other for other in names if lower and other.startswith(lower)] or difflib.get_close_matches(lower, names, 1)
+    if not near:
+        words = [re.split("[_-]", other)[0] for other in names]
+        nearest_word = difflib.get_close_matches(lower, words, 1)
+        near = [other for other, word in zip(names, words, strict=True) if word in nearest_word]
     return f", perhaps {' or '.join(near[:_SUGGESTED])}" if near else ""
 
 

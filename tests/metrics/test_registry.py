@@ -64,7 +64,13 @@ def test_bad_pictures_are_refused(name, pictures):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("lpips", "lpips_alex or lpips_vgg"), ("PSNR_RGB_UINT", "psnr_rgb_uint8"), ("mea", "mae")]
+    ("wrong", "meant"),
+    [
+        ("lpips", "lpips_alex or lpips_vgg"),
+        ("PSNR_RGB_UINT", "psnr_rgb_uint8"),
+        ("mea", "mae"),
+        ("psrn", "psnr_rgb_uint8 or psnr_float or psnr_float_validation"),
+    ],
 )
 def test_unknown_names_suggest_the_nearest(wrong, meant):
     text = f"unknown metric '{wrong}', perhaps {meant}: choose from psnr_rgb_uint8, "
