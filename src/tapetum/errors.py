@@ -47,7 +47,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     near = [other for other in names if lower and other.startswith(lower)] or difflib.get_close_matches(lower, names, 1)
     if not near:
         words = [re.split("[_-]", other)[0] for other in names]
-        nearest_word = difflib.get_close_matches(lower, words, 1)
+        nearest_word = difflib.get_close_matches(lower, words, 1, cutoff=0.7)
         near = [other for other, word in zip(names, words, strict=True) if word in nearest_word]
     return f", perhaps {' or '.join(near[:_SUGGESTED])}" if near else ""
 

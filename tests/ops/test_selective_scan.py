@@ -88,9 +88,9 @@ def test_any_shape_and_options(
     narrow = {name: t.float() for name, t in tensors.items()}
     for backend in BACKENDS:
         found = gradients(scan(backend, **options), tensors, torch.float32)
-        assert max(map(largest_error, found, expected)) < 3 * ERROR
+        assert max(map(largest_error, found, expected)) < 5 * ERROR
         _, found_last = selective_scan(**narrow, **options, return_last_state=True, backend=backend)
-        assert largest_error(found_last, last) < 3 * ERROR
+        assert largest_error(found_last, last) < 5 * ERROR
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
