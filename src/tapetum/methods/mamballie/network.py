@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from tapetum.errors import UsageError
 from tapetum.methods.contract import Properties
+from tapetum.ops.grouped import GroupedConv2d
 from tapetum.ops.selective_scan import cross_selective_scan
 
 DIRECTIONS = 4
@@ -158,7 +159,7 @@ class GlobalThenLocalBlock(nn.Module):
         self.ss2d = LocallyEnhancedScan(width, d_state, ratio)
         self.ln_2 = ChannelNorm(width)
         self.ffn = SelectiveKernels(width, ratio)
-        self.conv2d = nn.Conv2d(width * ratio, width * ratio, 3, padding=1, groups=width, bias=False)
+        self.conv2d = GroupedConv2d(width * ratio, 3, groups=width, bias=False)
 
     def forward(self, x: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
         """As :class:`Group`'s."""
@@ -221,7 +222,7 @@ class SelectiveKernels(nn.Module):
         inner = width * ratio
         self.project_in = nn.Conv2d(width, inner, 1)
         self.dwconv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.dwconv2 = nn.Conv2d(inner, inner, 5, padding=2, groups=inner)
+        self.dwconv2 = GroupedConv2d(inner, 5, groups=inner)
         self.dwconv3 = nn.Conv2d(inner, 2, 3, padding=1)
         self.dwconv4 = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.project_out = nn.Conv2d(inner, width, 1)

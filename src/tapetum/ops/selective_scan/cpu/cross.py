@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from tapetum import machine_code
-from tapetum.ops.selective_scan.cpu.blocks import Blocks, address, kernel, workers
+from tapetum.ops.selective_scan.cpu.blocks import FLOAT_BYTES, Blocks, address, kernel, workers
 from tapetum.ops.selective_scan.cpu.kernels import BLOCK, LOG2_E, QUAD, Variant
 from tapetum.ops.selective_scan.reference import CHUNK, new_states
 from tapetum.ops.selective_scan.unfused import DIRECTIONS, channels_last
 
-STRETCH_BACK = 8 * CHUNK  # steps after which the blocks' shares of the gradients are summed
+# The blocks' shares of the gradients are summed after a stretch of chunks: the longest whose shares stay in a cache
+STRETCH_CHUNKS, STRETCH_BYTES = (8, 64), 2**20
 
 
 class _Item(NamedTuple):
@@ -155,7 +156,9 @@ def cross_backward(
     grad_A, grad_D, grad_bias = scan.per_block(4, scan.states), scan.per_block(4), scan.per_block(4)
     carried = scan.per_block(4, scan.states)
     # what they give for a stretch of steps
-    longest, half = min(STRETCH_BACK, scan.length), -(-scan.states // QUAD) * QUAD
+    half = -(-scan.states // QUAD) * QUAD
+    stretch = stretch_back(scan.batch * (scan.blocks.count * 2 * half + scan.channels))
+    longest = min(stretch, scan.length)
     shares = x.new_empty(scan.batch, scan.blocks.count, longest, 2, half)
     grad_delta = x.new_empty(scan.batch, longest, scan.channels)
 
@@ -171,8 +174,8 @@ def cross_backward(
         call(fields)
 
     with workers(len(scan.items)) as share:
-        for direction, begin in product(DIRECTIONS, reversed(range(0, scan.length, STRETCH_BACK))):
-            end = min(begin + STRETCH_BACK, scan.length)
+        for direction, begin in product(DIRECTIONS, reversed(range(0, scan.length, stretch))):
+            end = min(begin + stretch, scan.length)
             share(partial(run, direction=direction, begin=begin, end=end), scan.items)
             pixels = scan.pixels_of(direction, begin, end)
             rows = slice(direction * scan.row, (direction + 1) * scan.row)
@@ -186,3 +189,9 @@ def cross_backward(
     grad_projection = torch.einsum("blc,ble->ce", grad_rows, scan.pixels).view(x_proj_weight.shape)
     of_A, of_D, of_bias = (scan.unpack(t.sum(0)) for t in (grad_A, grad_D, grad_bias))
     return scan.picture(grad_x), grad_projection, grad_W, of_bias.view(dt_projs_bias.shape), of_A, of_D
+
+
+def stretch_back(numbers: int) -> int:
+    """Steps of a stretch, when each leaves so many numbers."""
+    least, most = STRETCH_CHUNKS
+    return CHUNK * min(most, max(least, STRETCH_BYTES // (FLOAT_BYTES * CHUNK * max(1, numbers))))
