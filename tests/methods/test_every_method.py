@@ -29,7 +29,8 @@ IDLE = {
     "retidiff": r"G\.decom\..*|teacher\..*",
     "retidiff_stage1": r"G\.decom\..*",
     "retidiff_decomposition": r"decom_high\..*",
-    # a constant in every key; singular where it is zero; a single hidden unit, which may be dead (see test_uptflow.py)
+    # a constant in every key; singular where it is zero; a single hidden unit, which may be dead: see
+    # uptflow/test_encoder.py
     "uptflow": r".*\.to_k\.bias|.*\.invconv\.weight|.*\.ChannelGate\.mlp\..*",
 }
 MANIFESTS = Path(__file__).parents[1] / "parity" / "cases"

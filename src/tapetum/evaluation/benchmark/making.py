@@ -24,6 +24,8 @@ from tapetum.evaluation.benchmark.stored import About, name_of, read_about, stor
 # One thread for each process: results do not depend on how many processes there are, and times are a core's
 _ONE_THREAD = dict.fromkeys(("TAPETUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
+_SECONDS_TO_END = 10  # that a process has which was told to
+
 Place = tuple[str, str]
 """Folder and name of a prediction."""
 
@@ -130,6 +132,9 @@ def make_predictions(
             pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 process.terminate()
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_SECONDS_TO_END)
             raise
     return made
 
