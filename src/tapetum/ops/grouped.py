@@ -1,8 +1,8 @@
 """Grouped convolutions of few channels a group that train as fast as others on a processor.
 
-oneDNN has a fast form of the weights' gradient for depthwise 3x3 kernels only: for depthwise 5x5 and for groups of two
-channels that gradient takes most of the layer's time (`python benchmarks/grouped.py`). But a 5x5 kernel is four
-overlapping 3x3 ones, and groups of r channels are r depthwise convolutions of channels that change places.
+oneDNN has a fast form of the weights' gradient for depthwise 3x3 kernels only: for depthwise 5x5, and in bfloat16 for
+groups of two channels, that gradient takes most of the layer's time (`python benchmarks/grouped.py`). But a 5x5 kernel
+is four overlapping 3x3 ones, and groups of r channels are r depthwise convolutions of channels that change places.
 """
 
 from __future__ import annotations
