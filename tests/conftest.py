@@ -70,6 +70,24 @@ def tapetum(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
+def make_lively() -> Callable[..., Any]:
+    """Calls what makes a network, and shakes its weights so that no branch rests at its neutral start."""
+
+    def make(network: Callable[[], Any], seed: int = 0, by: float = 0.05) -> Any:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = network()
+            with torch.no_grad():
+                for parameter in made.parameters():
+                    parameter.add_(torch.randn_like(parameter) * by)
+        return made.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def doubler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network whose results are known, as our export would write it: every sample doubled, clipped to 1."""
     onnx = pytest.importorskip("onnx")

@@ -261,18 +261,13 @@ def test_export_refuses_what_is_declared_to_have_no_form(name, reason, tmp_path,
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_lightendiffusion(tmp_path, tapetum, large):
+def test_lightendiffusion(tmp_path, tapetum, large, make_lively):
     """The real method, small, from the command line: tiles, seeds, steps."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from tapetum import Enhancer, create_model
     from tapetum.weights.loading import save_model
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = create_model("lightendiffusion", "tiny")
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+    network = make_lively(lambda: create_model("lightendiffusion", "tiny"), by=0.1)
     weights = save_model(network, tmp_path / "tiny.safetensors", {})
     Image.fromarray(pixels(large)[:160, :176]).save(tmp_path / "small.png")
     needed = 8 * 10**6 + 128 * 128 * network.properties.bytes_per_pixel  # a tile, and what the blocks take

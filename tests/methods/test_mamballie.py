@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,27 +22,23 @@ from tapetum.weights.loading import load_model, read_state_dict, recognise
 
 TINY = METHOD.configs["tiny"]
 MANIFESTS = Path(__file__).parents[1] / "parity" / "cases" / "mamballie"
+Build = Callable[..., MambaLLIE]
+Run = Callable[..., Tensor]
 COUNTS = {"published": 4_389_479, "paper": 2_285_529, "narrow": 272_649}
 
 
-def build(config: MambaLLIEConfig = TINY, seed: int = 0) -> MambaLLIE:
-    """Lively: far from the weights that one begins with."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = MambaLLIE(config)
-        with torch.no_grad():
-            for parameter in net.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return net.eval()
+@pytest.fixture(scope="session")
+def build(make_lively: Build) -> Build:
+    """Far from the weights that one begins with."""
+
+    def make(config: MambaLLIEConfig = TINY, seed: int = 0) -> MambaLLIE:
+        return make_lively(lambda: MambaLLIE(config), seed, 0.1)
+
+    return make
 
 
 def dark(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 0.5
-
-
-def run(net: nn.Module, *inputs: Tensor) -> Tensor:
-    with torch.no_grad():
-        return net(*inputs)
 
 
 # configurations and files
@@ -68,7 +65,9 @@ def test_manifests_key_for_key_in_their_order(file: str, name: str, tmp_path: Pa
 @pytest.mark.parametrize("wrapper", ["params", "state_dict", "bare"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("config", [TINY, MambaLLIEConfig(nf=4, depths=(1, 0, 2, 1, 0, 1), d_state=3, mlp_ratio=3)])
-def test_published_files_load_as_they_are(tmp_path: Path, wrapper: str, prefix: str, config: MambaLLIEConfig) -> None:
+def test_published_files_load_as_they_are(
+    tmp_path: Path, wrapper: str, prefix: str, config: MambaLLIEConfig, build: Build, run: Run
+) -> None:
     net = build(config)
     state = {prefix + key: value for key, value in net.state_dict().items()}
     file = tmp_path / "net_g_latest.pth"
@@ -79,7 +78,7 @@ def test_published_files_load_as_they_are(tmp_path: Path, wrapper: str, prefix: 
     assert torch.equal(run(load_model(file, "mamballie"), low), run(net, low))
 
 
-def test_the_average_is_taken_when_asked_for(tmp_path: Path) -> None:
+def test_the_average_is_taken_when_asked_for(tmp_path: Path, build: Build, run: Run) -> None:
     plain, average = build(seed=0), build(seed=1)
     file = tmp_path / "net_g_1000.pth"
     torch.save({"params": plain.state_dict(), "params_ema": average.state_dict()}, file)
@@ -88,7 +87,7 @@ def test_the_average_is_taken_when_asked_for(tmp_path: Path) -> None:
     assert torch.equal(run(load_model(file, ema=True), low), run(average, low))
 
 
-def test_a_file_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_lacks_a_tensor_is_refused(tmp_path: Path, build: Build) -> None:
     state = build(MambaLLIEConfig(nf=4, depths=(2, 1, 1, 1, 1, 1), d_state=2)).state_dict()
     for key in list(state):
         if key.startswith("VSSB_1.0."):
@@ -149,7 +148,7 @@ def test_the_prior() -> None:
     assert torch.allclose(illumination_prior(low)[0, :, 0, 0], torch.tensor([0.1, 0.5, 0.3, 0.5, 0.3]))
 
 
-def test_every_pixel_sees_every_other() -> None:
+def test_every_pixel_sees_every_other(build: Build, run: Run) -> None:
     net, low = build(), dark(1, 3, 16, 24)
     reference = run(net, low)
     for row, column in ((0, 0), (15, 23), (7, 3)):
@@ -158,7 +157,7 @@ def test_every_pixel_sees_every_other() -> None:
         assert (run(net, changed) != reference).any(1).float().mean() > 0.9
 
 
-def test_directions() -> None:
+def test_directions(build: Build, run: Run) -> None:
     """Where rows and columns have the same weights, turning the picture turns the result; else it does not."""
     block = build().get_submodule("VSSB_3.0")
     scan = block.ss2d
@@ -182,13 +181,13 @@ def test_directions() -> None:
 
 
 @pytest.mark.parametrize("size", [(4, 4), (4, 8), (12, 20)])
-def test_sizes_of_the_network(size: tuple[int, int]) -> None:
+def test_sizes_of_the_network(size: tuple[int, int], build: Build, run: Run) -> None:
     low = dark(1, 3, *size)
     assert run(build(), low).shape == low.shape
 
 
 @pytest.mark.parametrize("size", [(7, 7), (41, 61), (1, 30)])
-def test_any_size_through_the_enhancer(size: tuple[int, int]) -> None:
+def test_any_size_through_the_enhancer(size: tuple[int, int], build: Build, run: Run) -> None:
     """Padding is the identity at multiples of 4, and cut off again."""
     net, low = build(), dark(3, *size)
     padded = torch.from_numpy(pad_bottom_right(low[None].numpy(), 4))
@@ -198,14 +197,14 @@ def test_any_size_through_the_enhancer(size: tuple[int, int]) -> None:
     torch.testing.assert_close(enhanced, expected, atol=1e-6, rtol=0)
 
 
-def test_an_empty_group_passes_its_feature_through() -> None:
+def test_an_empty_group_passes_its_feature_through(build: Build, run: Run) -> None:
     config = MambaLLIEConfig(nf=4, depths=(0, 0, 0, 0, 0, 0), d_state=2)
     net, low = build(config), dark(1, 3, 8, 12)
     assert run(net, low).shape == low.shape
     assert METHOD.recognise(net.state_dict()).depths == config.depths  # type: ignore[union-attr]
 
 
-def test_dropout_in_training_only() -> None:
+def test_dropout_in_training_only(build: Build, run: Run) -> None:
     net, low = build(), dark(1, 3, 8, 12)
     assert torch.equal(run(net, low), run(net, low))
     net.train()
@@ -217,7 +216,7 @@ def test_dropout_in_training_only() -> None:
     assert all(module.p == 0.1 for module in net.modules() if isinstance(module, nn.Dropout))
 
 
-def test_dropout_may_be_left_out() -> None:
+def test_dropout_may_be_left_out(build: Build, run: Run) -> None:
     net, low = build(MambaLLIEConfig(nf=4, depths=(1, 1, 1, 1, 1, 1), d_state=2, dropout=0)), dark(1, 3, 8, 12)
     kept = run(net, low)
     assert torch.equal(kept, run(net.train(), low))
@@ -271,7 +270,7 @@ def test_create_model_by_name() -> None:
     assert not net.training
 
 
-def test_all_that_learns_has_a_gradient() -> None:
+def test_all_that_learns_has_a_gradient(build: Build) -> None:
     """Processes that train together wait for every parameter that learns: of an empty group, none does."""
     network = build(MambaLLIEConfig(nf=4, depths=(0, 1, 1, 0, 1, 1), d_state=2))
     network.train()(torch.rand(1, 3, 16, 16)).sum().backward()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +95,12 @@ DAMAGED = [
 ]
 
 
-def ours(said: Iterable[warnings.WarningMessage]) -> list[warnings.WarningMessage]:
-    """Not what Python says of processes that other tests have left."""
-    return [warning for warning in said if issubclass(warning.category, TapetumWarning)]
-
-
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_note_is_missing_and_said_once(tmp_path: Path, content: str) -> None:
     (tmp_path / "about.json").write_text(content)
     with pytest.warns(TapetumWarning) as said:
         assert read_about(tmp_path) == About()
-    assert [str(w.message) for w in ours(said)] == [f"{tmp_path / 'about.json'}: damaged: it is made anew"]
+    assert [str(warning.message) for warning in said] == [f"{tmp_path / 'about.json'}: damaged: it is made anew"]
 
 
 def test_a_note_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -124,7 +119,7 @@ def test_a_damaged_note_is_made_anew(go: Callable[[], Results], tmp_path: Path, 
         path.write_text('{"engine": 5, "peak": "x"}')
     with pytest.warns(TapetumWarning, match="damaged: it is made anew") as said:
         again = go()
-    assert sorted(str(w.message).partition(": ")[0] for w in ours(said)) == [str(path) for path in hurt]
+    assert sorted(str(w.message).partition(": ")[0] for w in said) == [str(path) for path in hurt]
     assert again.facts["made"] == (0 if damaged == "one" else 2), "another folder knows it; else one picture for each"
     assert again.facts["made"] + again.facts["found"] == 12
     for title, about in again.abouts.items():

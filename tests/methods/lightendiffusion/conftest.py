@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tapetum.methods.lightendiffusion import METHOD, LightenDiffusion, LightenDiffusionConfig
 
@@ -15,17 +14,9 @@ TINY = METHOD.configs["tiny"]
 
 
 @pytest.fixture(scope="session")
-def seeded() -> Callable[..., LightenDiffusion]:
-    """A network whose weights are shaken so that no branch rests at its neutral start."""
-
+def seeded(make_lively: Callable[..., LightenDiffusion]) -> Callable[..., LightenDiffusion]:
     def make(config: LightenDiffusionConfig = TINY, seed: int = 0) -> LightenDiffusion:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = LightenDiffusion(config)
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.add_(torch.randn_like(parameter) * 0.05)
-        return network.eval()
+        return make_lively(lambda: LightenDiffusion(config), seed)
 
     return make
 
@@ -36,12 +27,3 @@ def picture() -> Callable[..., Tensor]:
         return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 0.5
 
     return make
-
-
-@pytest.fixture(scope="session")
-def run() -> Callable[..., Tensor]:
-    def call(network: nn.Module, low: Tensor, **options: Any) -> Tensor:
-        with torch.no_grad():
-            return network(low, **options)
-
-    return call

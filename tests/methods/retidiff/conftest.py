@@ -11,19 +11,11 @@ from torch import Tensor, nn
 
 
 @pytest.fixture(scope="session")
-def seeded() -> Callable[..., Any]:
-    """A network whose weights are shaken so that no branch rests at its neutral start."""
+def seeded(make_lively: Callable[..., Any]) -> Callable[..., Any]:
+    def make(network: Callable[..., nn.Module], config: Any, seed: int = 0) -> Any:
+        return make_lively(lambda: network(config), seed)
 
-    def shake(make: Callable[..., nn.Module], config: Any, seed: int = 0) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = make(config)
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.add_(torch.randn_like(parameter) * 0.05)
-        return network.eval()
-
-    return shake
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +32,3 @@ def normal() -> Callable[..., Tensor]:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def run() -> Callable[..., Tensor]:
-    def call(network: nn.Module, *inputs: Tensor, **options: Any) -> Tensor:
-        with torch.no_grad():
-            return network(*inputs, **options)
-
-    return call

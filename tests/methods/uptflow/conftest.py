@@ -14,17 +14,11 @@ TINY = METHOD.configs["tiny"]
 
 
 @pytest.fixture(scope="session")
-def shaken() -> Callable[..., UPTFlow]:
-    """A network none of whose branches rests at its neutral start, and every ActNorm is initialised."""
+def shaken(make_lively: Callable[..., UPTFlow]) -> Callable[..., UPTFlow]:
+    """A lively network, every ActNorm of which is initialised."""
 
     def make(seed: int = 0, config: UPTFlowConfig = TINY, by: float = 0.05) -> UPTFlow:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = UPTFlow(config)
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.add_(torch.randn_like(parameter) * by)
-        return network.eval()
+        return make_lively(lambda: UPTFlow(config), seed, by)
 
     return make
 
