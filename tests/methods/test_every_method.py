@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,18 +36,19 @@ IDLE = {
 }
 MANIFESTS = Path(__file__).parents[1] / "parity" / "cases"
 
+Build = Callable[..., nn.Module]
+
 every_method = pytest.mark.parametrize("method", [get_method(name) for name in list_methods()], ids=list_methods())
 
 
-def build(method: Method, seed: int = 0) -> nn.Module:
-    """The tiny network, its weights shaken so that no branch rests at its neutral start."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = method.network(method.configs["tiny"])
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    return network.eval()
+@pytest.fixture(scope="session")
+def build(make_lively: Callable[..., nn.Module]) -> Build:
+    """The tiny network."""
+
+    def make(method: Method, seed: int = 0) -> nn.Module:
+        return make_lively(lambda: method.network(method.configs["tiny"]), seed)
+
+    return make
 
 
 def picture(properties: Properties, count: int = 1, height: int = 5, width: int = 7, seed: int = 1) -> Tensor:
@@ -74,7 +76,7 @@ def own_context(network: nn.Module, low: Tensor) -> list[Tensor]:
 
 
 @every_method
-def test_odd_shapes_are_refused_or_do_not_matter(method: Method) -> None:
+def test_odd_shapes_are_refused_or_do_not_matter(method: Method, build: Build) -> None:
     """Of each kind of tensor one becomes a single number, or empty: no other errors than ours come of it."""
     state = build(method).state_dict()
     kinds = {re.sub(r"\d+", "N", key): key for key in state}
@@ -87,7 +89,7 @@ def test_odd_shapes_are_refused_or_do_not_matter(method: Method) -> None:
 
 
 @every_method
-def test_declares_itself(method: Method) -> None:
+def test_declares_itself(method: Method, build: Build) -> None:
     network = build(method)
     properties = network.properties
     assert network.config == method.configs["tiny"]
@@ -139,7 +141,7 @@ def test_published_manifest(method: Method) -> None:
 
 
 @every_method
-def test_state_dict_round_trip(method: Method) -> None:
+def test_state_dict_round_trip(method: Method, build: Build) -> None:
     first, second = build(method, 0), build(method, 1)
     low = picture(first.properties)
     assert not torch.equal(run(first, low), run(second, low))
@@ -148,7 +150,7 @@ def test_state_dict_round_trip(method: Method) -> None:
 
 
 @every_method
-def test_every_parameter_counts_and_learns(method: Method) -> None:
+def test_every_parameter_counts_and_learns(method: Method, build: Build) -> None:
     network = build(method)
     low = picture(network.properties, 2)
     idle_by_design = IDLE.get(method.name, "")
@@ -172,7 +174,7 @@ def test_every_parameter_counts_and_learns(method: Method) -> None:
 
 @every_method
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (9, 2), (13, 11), (31, 18)])
-def test_odd_sizes_after_padding(method: Method, size: tuple[int, int]) -> None:
+def test_odd_sizes_after_padding(method: Method, size: tuple[int, int], build: Build) -> None:
     network = build(method)
     least, multiple = network.properties.minimum_size, network.properties.size_multiple
     channels = {"srgb": 3, "raw": 4}[network.properties.domain]
@@ -184,7 +186,7 @@ def test_odd_sizes_after_padding(method: Method, size: tuple[int, int]) -> None:
 
 
 @every_method
-def test_batch_is_the_same_as_singles(method: Method) -> None:
+def test_batch_is_the_same_as_singles(method: Method, build: Build) -> None:
     network = build(method)
     low = picture(network.properties, 3)
     singles = torch.cat([run(network, one[None]) for one in low])
@@ -192,7 +194,7 @@ def test_batch_is_the_same_as_singles(method: Method) -> None:
 
 
 @every_method
-def test_memory_format_changes_nothing(method: Method) -> None:
+def test_memory_format_changes_nothing(method: Method, build: Build) -> None:
     network = build(method)
     low = picture(network.properties, 2)
     expected = run(network, low)
@@ -202,7 +204,7 @@ def test_memory_format_changes_nothing(method: Method) -> None:
 
 
 @every_method
-def test_bf16_autocast_is_near(method: Method) -> None:
+def test_bf16_autocast_is_near(method: Method, build: Build) -> None:
     network = build(method)
     low = picture(network.properties)
     expected = run(network, low)
@@ -214,7 +216,7 @@ def test_bf16_autocast_is_near(method: Method) -> None:
 
 
 @every_method
-def test_repeatable_quiet_and_without_chance(method: Method, capfd: pytest.CaptureFixture[str]) -> None:
+def test_repeatable_quiet_and_without_chance(method: Method, capfd: pytest.CaptureFixture[str], build: Build) -> None:
     network = build(method)
     low = picture(network.properties)
     kept, state = low.clone(), torch.get_rng_state()
@@ -229,7 +231,7 @@ def test_repeatable_quiet_and_without_chance(method: Method, capfd: pytest.Captu
 
 
 @every_method
-def test_own_context_is_no_context(method: Method) -> None:
+def test_own_context_is_no_context(method: Method, build: Build) -> None:
     network = build(method)
     low = picture(network.properties, 2)
     context = own_context(network, low)
@@ -239,7 +241,7 @@ def test_own_context_is_no_context(method: Method) -> None:
 
 
 @every_method
-def test_context_is_all_that_is_global(method: Method) -> None:
+def test_context_is_all_that_is_global(method: Method, build: Build) -> None:
     """With the whole picture's context, a tile's middle is what the whole picture shows there."""
     network = build(method)
     properties = network.properties
@@ -259,7 +261,7 @@ def test_context_is_all_that_is_global(method: Method) -> None:
 
 
 @every_method
-def test_learns(method: Method) -> None:
+def test_learns(method: Method, build: Build) -> None:
     """A few steps of its own objective on one pair bring the loss down."""
     if method.objective is None:
         pytest.skip(f"{method.name} has no objective")
@@ -285,7 +287,7 @@ def test_learns(method: Method) -> None:
 
 @every_method
 @pytest.mark.parametrize("config", ["fresh", "tiny"])
-def test_a_black_picture_has_finite_gradients(method: Method, config: str) -> None:
+def test_a_black_picture_has_finite_gradients(method: Method, config: str, build: Build) -> None:
     """Norms and logarithms of nothing: one such patch would cost the whole batch its step. ``fresh``: the weights that
     a training begins with."""
     if method.objective is None:
