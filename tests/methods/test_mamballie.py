@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from tapetum import Enhancer
 from tapetum.errors import UsageError, WeightsError
 from tapetum.evaluation.protocols import pad_bottom_right
 from tapetum.methods.mamballie import METHOD, MambaLLIE, MambaLLIEConfig, MambaLLIEObjective
+from tapetum.methods.mamballie.checkpoint import grow
 from tapetum.methods.mamballie.network import GlobalThenLocalBlock, LocallyEnhancedScan, illumination_prior
 from tapetum.methods.registry import create_model, make_config
 from tapetum.training.recipe import load_recipe
@@ -24,7 +27,7 @@ TINY = METHOD.configs["tiny"]
 MANIFESTS = Path(__file__).parents[1] / "parity" / "cases" / "mamballie"
 Build = Callable[..., MambaLLIE]
 Run = Callable[..., Tensor]
-COUNTS = {"published": 4_389_479, "paper": 2_285_529, "narrow": 272_649}
+COUNTS = {"published": 4_389_479, "paper": 2_285_529, "narrow": 272_649, "narrow-deep": 448_081}
 
 
 @pytest.fixture(scope="session")
@@ -235,6 +238,7 @@ def test_dropout_may_be_left_out(build: Build, run: Run) -> None:
         ({"loss": "mse"}, 0.0625),
         ({"loss": "charbonnier"}, math.sqrt(0.0625 + 1e-12)),
         ({"reduction": "sum"}, 0.25 * 3 * 16),
+        ({"loss": "psnr", "weight": 0.5}, 5 * math.log10(0.0625 + 1e-8)),
     ],
 )
 def test_losses(options: dict[str, object], expected: float) -> None:
@@ -246,8 +250,9 @@ def test_losses(options: dict[str, object], expected: float) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "l2"}, r"objective\.loss: unknown 'l2', choose from l1, mse, charbonnier"),
+        ({"loss": "l2"}, r"objective\.loss: unknown 'l2', choose from l1, mse, charbonnier, psnr"),
         ({"reduction": "none"}, r"objective\.reduction: unknown 'none', choose from mean, sum"),
+        ({"loss": "psnr", "reduction": "sum"}, r"objective\.reduction: the loss psnr has mean only"),
     ],
 )
 def test_unknown_losses(options: dict[str, str], message: str) -> None:
@@ -277,3 +282,33 @@ def test_all_that_learns_has_a_gradient(build: Build) -> None:
     for name, parameter in network.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
     assert not network.conv_first_1_fea.weight.requires_grad
+
+
+def test_a_grown_network_computes_the_same_and_all_of_it_learns(build: Build, run: Run) -> None:
+    smaller = build(MambaLLIEConfig(nf=4, depths=(0, 0, 1, 1, 0, 1), d_state=2, dropout=0))
+    grown = build(MambaLLIEConfig(nf=4, depths=(0, 1, 2, 1, 1, 1), d_state=2, dropout=0), seed=5)
+    low = dark(1, 3, 16, 24)
+    assert not torch.equal(run(grown, low), run(smaller, low))
+    grow(grown, smaller)
+    assert torch.equal(run(grown, low), run(smaller, low))
+    optimiser = torch.optim.Adam([p for p in grown.parameters() if p.requires_grad], 1e-2)
+    before = {name: p.detach().clone() for name, p in grown.named_parameters() if p.requires_grad}
+    for _ in range(2):  # what lies before a layer of zeros has a gradient once that is zero no more
+        optimiser.zero_grad()
+        grown(low).square().mean().backward()
+        optimiser.step()
+    assert [name for name, p in grown.named_parameters() if name in before and torch.equal(p, before[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nf": 8}, "only blocks can be added"),
+        ({"d_state": 3}, "only blocks can be added"),
+        ({"depths": (1, 1, 2, 1, 1, 1)}, "more blocks"),
+    ],
+)
+def test_a_network_grows_by_blocks_only(changes: dict[str, Any], message: str) -> None:
+    smaller = MambaLLIE(replace(TINY, **changes))
+    with pytest.raises(WeightsError, match=message):
+        grow(MambaLLIE(TINY), smaller)

@@ -223,6 +223,35 @@ def test_training_can_begin_with_weights(recipe_file, tmp_path):
         train(load_recipe(recipe_file, ["name=third", "weights=nothing.safetensors"]))
 
 
+def test_training_can_begin_with_a_smaller_network(recipe_file, tmp_path):
+    """Nothing is learnt at this rate: the larger network computes what the smaller one does."""
+    common = ["method=mamballie", "optimiser.rate=1e-12", "run.steps=1", "run.ema=0"]
+    small = "config={nf: 4, depths: [0, 0, 1, 1, 0, 1], d_state: 2}"
+    first = train(load_recipe(recipe_file, [*common, small]))
+    changes = [*common, "name=second", "config={nf: 4, depths: [0, 1, 1, 2, 1, 1], d_state: 2}", "weights=run:small"]
+    with pytest.raises(UsageError, match=r"depths \(0, 0, 1, 1, 0, 1\) instead of"):
+        train(load_recipe(recipe_file, changes))
+    second = train(load_recipe(recipe_file, [*changes, "grow=true"]))
+    low = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(second)(low), load_model(first)(low), atol=1e-6, rtol=0)
+    with pytest.raises(UsageError, match=r"weights\.safetensors: has more blocks"):
+        train(load_recipe(recipe_file, [*common, small, "name=third", "weights=run:second", "grow=true"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["grow=true"], "grow: networks of twilight do not grow"),
+        (["grow=true", "method=mamballie"], "grow: it needs the weights of a smaller network"),
+        (["grow=true", "method=mamballie", "weights=default"], "holds weights of twilight, not of mamballie"),
+    ],
+)
+def test_what_cannot_grow_is_said(recipe_file, changes, says):
+    with pytest.raises(UsageError, match=says):
+        train(load_recipe(recipe_file, changes))
+
+
 def test_weights_of_a_run_lie_where_its_folder_is(recipe_file, tmp_path):
     first = train(load_recipe(recipe_file, ["run.steps=1"]))
     changes = ["name=second", "run.steps=1", "weights=run:small"]

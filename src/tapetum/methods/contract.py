@@ -221,6 +221,9 @@ class Method:
         after: where training comes in stages, each a method of its own: the name of the one before this.
         begin: ``begin(network, path)`` puts the weights of the stage before into a fresh network, and freezes what does
             not learn any more. Raises WeightsError where the file holds something else.
+        grow: ``grow(network, smaller)`` puts the weights of a network that has fewer blocks into a fresh one, whose
+            further blocks then hand on what they are given: the two compute the same. Raises WeightsError where they
+            differ otherwise.
         average: whether published programs take the moving average where a file has both.
         complete: where published files keep a part apart: ``complete(network, paths)`` makes a whole network of one
             that was loaded and files of that part. Raises WeightsError, UsageError.
@@ -236,5 +239,6 @@ class Method:
     remap: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = field(default=dict)
     after: str | None = None
     begin: Callable[..., None] | None = None
+    grow: Callable[[Any, Any], None] | None = None
     average: bool = False
     complete: Callable[..., nn.Module] | None = None

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from tapetum.data.layouts import LAYOUTS
-from tapetum.errors import UsageError
+from tapetum.errors import UsageError, WeightsError
 from tapetum.methods.contract import Method, Properties
 from tapetum.methods.registry import get_method, make_config
 from tapetum.training.recipe import DataSetList, Recipe
@@ -30,7 +30,9 @@ def make_parts(recipe: Recipe) -> tuple[torch.nn.Module, Any]:
     config = make_config(method, recipe.config)
     task = getattr(config, "task", "")
     check_task(recipe, method.name, task)
-    if method.begin is not None:
+    if recipe.grow:
+        network = grow(recipe, method, config)
+    elif method.begin is not None:
         network = begin_later_stage(recipe, method, config)
         check_stage_before(recipe, task)
     else:
@@ -106,6 +108,25 @@ def begin_later_stage(recipe: Recipe, method: Method, config: Any) -> torch.nn.M
     method.begin(network, recipe.weights)
     if inspect_weights(recipe.weights)["method"] == method.name:
         network.load_state_dict(load_model(recipe.weights, method.name, config).state_dict())
+    return network
+
+
+def grow(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:
+    """A network that computes what a smaller one does, whose weights the recipe names.
+
+    Raises:
+        UsageError: the method's networks do not grow, or no weights are named. WeightsError: they are no smaller
+        network's.
+    """
+    if method.grow is None:
+        raise UsageError(f"recipe {recipe.name}: grow: networks of {method.name} do not grow")
+    if recipe.weights is None:
+        raise UsageError(f"recipe {recipe.name}: grow: it needs the weights of a smaller network, give weights=FILE")
+    network = method.network(config)
+    try:
+        method.grow(network, load_model(recipe.weights, method.name))
+    except WeightsError as error:
+        raise WeightsError(f"{recipe.weights}: {str(error).removeprefix(f'{recipe.weights}: ')}") from None
     return network
 
 

@@ -331,6 +331,8 @@ class Recipe(Section):
     """File of weights to begin with, the name of bundled ones, or ``run:NAME`` for what the recipe NAME has written
     into the same ``run.folder``; null: fresh ones. A method that is a later stage of a training needs the file of the
     stage before."""
+    grow: bool = False
+    """Whether ``weights`` are those of a network with fewer blocks, which this one begins as."""
     objective: dict[str, Any] = Field(default_factory=dict)
     data: DataSection
     optimiser: OptimiserSection = OptimiserSection()

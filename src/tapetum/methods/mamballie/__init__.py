@@ -1,7 +1,7 @@
 """MambaLLIE (NeurIPS 2024). See README.md in this folder."""
 
 from tapetum.methods.contract import Method
-from tapetum.methods.mamballie.checkpoint import recognise
+from tapetum.methods.mamballie.checkpoint import grow, recognise
 from tapetum.methods.mamballie.network import MambaLLIE, MambaLLIEConfig
 from tapetum.methods.mamballie.objective import MambaLLIEObjective
 
@@ -14,9 +14,11 @@ METHOD = Method(
         "published": MambaLLIEConfig(),
         "paper": MambaLLIEConfig(nf=32, depths=(1, 2, 2, 2, 2, 2)),
         "narrow": MambaLLIEConfig(nf=16, depths=(0, 0, 1, 1, 0, 1), d_state=4, dropout=0),
+        "narrow-deep": MambaLLIEConfig(nf=16, depths=(0, 1, 2, 2, 1, 1), d_state=4, dropout=0),
         "tiny": MambaLLIEConfig(nf=4, depths=(1, 1, 1, 1, 1, 1), d_state=2),
     },
     recognise=recognise,
+    grow=grow,
     objective=MambaLLIEObjective,
 )
 

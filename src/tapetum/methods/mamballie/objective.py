@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -12,16 +12,21 @@ from tapetum import losses
 from tapetum.errors import UsageError
 
 # the published files add eps = 1e-12 under the root, ours is squared first
-LOSSES = {"l1": losses.l1, "mse": losses.mse, "charbonnier": partial(losses.charbonnier, eps=1e-6)}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "l1": losses.l1,
+    "mse": losses.mse,
+    "charbonnier": partial(losses.charbonnier, eps=1e-6),
+    "psnr": losses.psnr,  # ours
+}
 
 
 class MambaLLIEObjective:
     """A loss of the unclamped output.
 
     Args:
-        loss: "l1" (every published file), "mse" or "charbonnier".
+        loss: "l1" (every published file), "mse", "charbonnier", or "psnr", which is not of the published program.
         weight: factor of the loss.
-        reduction: "mean" or "sum" over all numbers of a batch.
+        reduction: "mean" or "sum" over all numbers of a batch; "psnr" has the mean over pictures only.
         brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`.
 
     Raises:
@@ -40,7 +45,9 @@ class MambaLLIEObjective:
             raise UsageError(f"objective.loss: unknown {loss!r}, choose from {', '.join(LOSSES)}")
         if reduction not in ("mean", "sum"):
             raise UsageError(f"objective.reduction: unknown {reduction!r}, choose from mean, sum")
-        chosen = partial(LOSSES[loss], reduction=reduction)
+        if loss == "psnr" and reduction != "mean":
+            raise UsageError("objective.reduction: the loss psnr has mean only")
+        chosen = LOSSES[loss] if loss == "psnr" else partial(LOSSES[loss], reduction=reduction)
         self._loss = losses.freed(chosen, brightness_free, gradient)
         self._weight = losses.number("weight", weight)
 
