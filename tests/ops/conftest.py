@@ -123,6 +123,27 @@ def gradients() -> Callable[..., list[Tensor]]:
 
 
 @pytest.fixture(scope="session")
+def sensitivity() -> Callable[..., list[float]]:
+    """How far each result of a function in float64 moves when its inputs are rounded to float32 in one way or another.
+
+    A sum whose parts cancel moves far for its size, and no float32 arithmetic can be asked to be nearer than that.
+    """
+
+    def compute(function: Callable[..., list[Tensor]], given: Inputs) -> list[float]:
+        exact, moved = function(**given), []
+        for seed in range(8):
+            draw = torch.Generator().manual_seed(seed)
+            shaken = {
+                name: t * (1 + 2**-24 * (2 * torch.rand(t.shape, generator=draw, dtype=t.dtype) - 1))
+                for name, t in given.items()
+            }
+            moved.append([float((a - b).abs().max()) for a, b in zip(function(**shaken), exact, strict=True)])
+        return [max(each) for each in zip(*moved, strict=True)]
+
+    return compute
+
+
+@pytest.fixture(scope="session")
 def largest_error() -> Callable[[Tensor, Tensor], float]:
     """Relative to the largest expected value."""
 
