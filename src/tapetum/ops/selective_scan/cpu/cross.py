@@ -1,8 +1,8 @@
 """The four-direction selective scan of a picture ``(batch, E, H, W)``, fused.
 
-The picture and the projections of all four directions lie channels last, in picture order; the kernels find the pixels
-of a direction by arithmetic, form the step sizes and add their results to one picture. The definition is
-``unfused.py``; arguments as there, A negative.
+One direction after the other: the picture and its projections for the direction lie channels last, in picture order;
+the kernels find the pixels of the steps by arithmetic, form the step sizes and add their results to one picture. The
+definition is ``unfused.py``; arguments as there, A negative.
 """
 
 from __future__ import annotations
@@ -40,14 +40,18 @@ class _CrossScan:
         self.rank, self.states = dt_projs_weight.shape[2], A.shape[1]
         self.row = self.rank + 2 * self.states
         self.pixels = channels_last(x)
-        self.projection = x_proj_weight.reshape(4 * self.row, self.channels)
-        # per pixel, of each direction: δ_low, B, C
-        self.rows = torch.matmul(self.pixels, self.projection.t())
+        self.projection = x_proj_weight
+        # per pixel, of the direction that was last projected: δ_low, B, C
+        self.rows = self.pixels.new_empty(self.batch, self.length, self.row)
         self.blocks = Blocks(1, self.channels, machine_code.this_machine().width)
         self.variant = Variant(True, True, self.states % BLOCK)
         weights = (A * LOG2_E, Ds, dt_projs_bias.flatten(), dt_projs_weight.flatten(0, 1))
         self.A, self.D, self.bias, self.W = (self.pack(w) for w in weights)
         self.items = [_Item(*item) for item in product(range(self.batch), range(self.blocks.count))]
+
+    def project(self, direction: int) -> None:
+        """Fills ``rows`` for a direction."""
+        torch.matmul(self.pixels, self.projection[direction].t(), out=self.rows)
 
     def pack(self, weights: Tensor) -> Tensor:
         """``(4E, ...) -> (4, blocks, ..., width)``"""
@@ -76,8 +80,8 @@ class _CrossScan:
             "inner_stride": self.width if by_columns else 1,
             "outer_stride": 1,
             "lanes": lanes,
-            "rows": address(self.rows, item.batch, 0, direction * self.row),
-            "rows_step": 4 * self.row,
+            "rows": address(self.rows, item.batch),
+            "rows_step": self.row,
             "rank": self.rank,
             "states": self.states,
             "A": address(self.A, direction, item.block),
@@ -122,15 +126,14 @@ def cross_forward(
 
     call = kernel("forward", scan.variant)
 
-    def run(item: _Item) -> None:
-        for direction in DIRECTIONS:
-            fields = scan.fields(item, direction, 0, scan.length, kept if keep_states else None) | scan.tensor(
-                "y", y, item
-            )
-            call(fields | {"h": address(h, *item, direction)})
+    def run(item: _Item, direction: int) -> None:
+        fields = scan.fields(item, direction, 0, scan.length, kept if keep_states else None)
+        call(fields | scan.tensor("y", y, item) | {"h": address(h, *item, direction)})
 
     with workers(len(scan.items)) as share:
-        share(run, scan.items)
+        for direction in DIRECTIONS:
+            scan.project(direction)
+            share(partial(run, direction=direction), scan.items)
     return scan.picture(y), kept
 
 
@@ -147,11 +150,8 @@ def cross_backward(
     """Gradients of x (channels_last), x_proj_weight, dt_projs_weight, dt_projs_bias, A and Ds."""
     scan = _CrossScan(x, x_proj_weight, dt_projs_weight, dt_projs_bias, A, Ds)
     grad = channels_last(grad)
-    grad_x, grad_rows, grad_W = (
-        torch.zeros_like(scan.pixels),
-        torch.empty_like(scan.rows),
-        torch.zeros_like(dt_projs_weight),
-    )
+    grad_x, grad_rows = torch.zeros_like(scan.pixels), torch.empty_like(scan.rows)
+    grad_projection, grad_W = torch.empty_like(x_proj_weight), torch.zeros_like(dt_projs_weight)
     # what the kernels add to: by block and direction
     grad_A, grad_D, grad_bias = scan.per_block(4, scan.states), scan.per_block(4), scan.per_block(4)
     carried = scan.per_block(4, scan.states)
@@ -174,19 +174,21 @@ def cross_backward(
         call(fields)
 
     with workers(len(scan.items)) as share:
-        for direction, begin in product(DIRECTIONS, reversed(range(0, scan.length, stretch))):
-            end = min(begin + stretch, scan.length)
-            share(partial(run, direction=direction, begin=begin, end=end), scan.items)
-            pixels = scan.pixels_of(direction, begin, end)
-            rows = slice(direction * scan.row, (direction + 1) * scan.row)
-            low = scan.rows[:, pixels, rows][..., : scan.rank]
-            of_delta = grad_delta[:, : end - begin]
-            of_B_and_C = shares[:, :, : end - begin, :, : scan.states].sum(1).flatten(2)
-            of_low = torch.matmul(of_delta, dt_projs_weight[direction])
-            grad_rows[:, pixels, rows] = torch.cat([of_low, of_B_and_C], 2)
-            grad_W[direction] += torch.einsum("ble,blr->er", of_delta, low)
-    grad_x += torch.matmul(grad_rows, scan.projection)
-    grad_projection = torch.einsum("blc,ble->ce", grad_rows, scan.pixels).view(x_proj_weight.shape)
+        for direction in DIRECTIONS:
+            scan.project(direction)
+            for begin in reversed(range(0, scan.length, stretch)):
+                end = min(begin + stretch, scan.length)
+                share(partial(run, direction=direction, begin=begin, end=end), scan.items)
+                pixels = scan.pixels_of(direction, begin, end)
+                of_delta = grad_delta[:, : end - begin]
+                of_B_and_C = shares[:, :, : end - begin, :, : scan.states].sum(1).flatten(2)
+                of_low = torch.matmul(of_delta, dt_projs_weight[direction])
+                grad_rows.index_copy_(1, pixels, torch.cat([of_low, of_B_and_C], 2))
+                low = scan.rows[:, pixels, : scan.rank]
+                grad_W[direction] += torch.matmul(low.flatten(0, 1).t(), of_delta.flatten(0, 1)).t()
+            of_rows = grad_rows.flatten(0, 1)
+            grad_x.flatten(0, 1).addmm_(of_rows, x_proj_weight[direction])
+            torch.matmul(of_rows.t(), scan.pixels.flatten(0, 1), out=grad_projection[direction])
     of_A, of_D, of_bias = (scan.unpack(t.sum(0)) for t in (grad_A, grad_D, grad_bias))
     return scan.picture(grad_x), grad_projection, grad_W, of_bias.view(dt_projs_bias.shape), of_A, of_D
 
