@@ -122,11 +122,11 @@ def grow(recipe: Recipe, method: Method, config: Any) -> torch.nn.Module:
         raise UsageError(f"recipe {recipe.name}: grow: networks of {method.name} do not grow")
     if recipe.weights is None:
         raise UsageError(f"recipe {recipe.name}: grow: it needs the weights of a smaller network, give weights=FILE")
-    network = method.network(config)
+    smaller, network = load_model(recipe.weights, method.name), method.network(config)
     try:
-        method.grow(network, load_model(recipe.weights, method.name))
+        method.grow(network, smaller)
     except WeightsError as error:
-        raise WeightsError(f"{recipe.weights}: {str(error).removeprefix(f'{recipe.weights}: ')}") from None
+        raise WeightsError(f"{recipe.weights}: {error}") from None
     return network
 
 
