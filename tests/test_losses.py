@@ -69,6 +69,8 @@ def test_psnr_is_minus_the_psnr() -> None:
     pred[0] += 0.1
     pred[1] += 0.01
     assert losses.psnr(pred, target).item() == pytest.approx(-(20 + 40) / 2, abs=1e-3)
+    assert losses.psnr(pred, target, reduction="sum").item() == pytest.approx(-(20 + 40), abs=2e-3)
+    assert losses.psnr(pred, target, reduction="none").tolist() == pytest.approx([-20, -40], abs=1e-3)
     luma_error = 0.1 * (65.481 + 128.553 + 24.966) / 255
     assert losses.psnr(pred[:1], target[:1], on_luma=True).item() == pytest.approx(
         20 * math.log10(luma_error), abs=1e-3

@@ -83,16 +83,17 @@ def partly_free(loss: Loss, pred: Tensor, target: Tensor, free: float, gradient:
     return (1 - free) * loss(pred, target) + free * loss(matched, target) + gradient * total_variation(matched - target)
 
 
-def psnr(pred: Tensor, target: Tensor, on_luma: bool = False) -> Tensor:
-    """Minus the PSNR (peak 1), up to ``1e-8`` in the logarithm: mean over the samples of ``10 log10(MSE)``.
+def psnr(pred: Tensor, target: Tensor, on_luma: bool = False, reduction: Reduction = "mean") -> Tensor:
+    """Minus the PSNR (peak 1), up to ``1e-8`` in the logarithm: ``10 log10(MSE)`` of each sample.
 
     Args:
         on_luma: compare ``Y = (65.481 R + 128.553 G + 24.966 B + 16) / 255`` instead of RGB.
+        reduction: over the samples, of which each has one number.
     """
     if on_luma:
         pred, target = _luma(pred), _luma(target)
     error = (pred - target).square().mean(dim=(1, 2, 3))
-    return 10 / math.log(10) * (error + 1e-8).log().mean()
+    return _reduce(10 / math.log(10) * (error + 1e-8).log(), None, reduction)
 
 
 def ssim(pred: Tensor, target: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class MambaLLIEObjective:
     Args:
         loss: "l1" (every published file), "mse", "charbonnier", or "psnr", which is not of the published program.
         weight: factor of the loss.
-        reduction: "mean" or "sum" over all numbers of a batch; "psnr" has the mean over pictures only.
+        reduction: "mean" or "sum" over all numbers of a batch; for "psnr" over its pictures.
         brightness_free, gradient: ours, for short trainings: of :func:`tapetum.losses.partly_free`.
 
     Raises:
@@ -45,10 +45,7 @@ class MambaLLIEObjective:
             raise UsageError(f"objective.loss: unknown {loss!r}, choose from {', '.join(LOSSES)}")
         if reduction not in ("mean", "sum"):
             raise UsageError(f"objective.reduction: unknown {reduction!r}, choose from mean, sum")
-        if loss == "psnr" and reduction != "mean":
-            raise UsageError("objective.reduction: the loss psnr has mean only")
-        chosen = LOSSES[loss] if loss == "psnr" else partial(LOSSES[loss], reduction=reduction)
-        self._loss = losses.freed(chosen, brightness_free, gradient)
+        self._loss = losses.freed(partial(LOSSES[loss], reduction=reduction), brightness_free, gradient)
         self._weight = losses.number("weight", weight)
 
     def __call__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
