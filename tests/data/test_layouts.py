@@ -114,6 +114,16 @@ def test_smid(tmp_path: Path, list_name: str) -> None:
         listed("smid", tmp_path, "train")
 
 
+def test_lists_of_smid_that_disagree_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "SMID_LQ_np/0001/0001.npy", "SMID_Long_np/0001/a.npy")
+    (tmp_path / "test_list.txt").write_text("0001\n", encoding="utf-8")
+    (tmp_path / "SMID_Long_np" / "text_list.txt").write_text("\n0001", encoding="utf-8")
+    assert [name for name, _, _ in listed("smid", tmp_path, "test")] == ["0001/0001"]
+    (tmp_path / "SMID_Long_np" / "test_list.txt").write_text("0002\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"Long_np/test_list\.txt: names other test scenes than .*; keep one"):
+        listed("smid", tmp_path, "test")
+
+
 def test_smid_needs_its_list(tmp_path: Path) -> None:
     touch(tmp_path, "SMID_LQ_np/0001/0001.npy", "SMID_Long_np/0001/a.npy")
     with pytest.raises(InputError, match=r"test_list\.txt: no such list"):

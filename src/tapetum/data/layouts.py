@@ -157,11 +157,19 @@ def sid_scenes(low: Path, target: Path, split: Split) -> list[Pair]:
 def smid(root: Path, split: Split) -> list[Pair]:
     """``SMID_LQ_np/SCENE/*.npy`` to the first file of ``SMID_Long_np/SCENE``; see :func:`smid_scenes`.
 
-    The list of test scenes is ``test_list.txt``, here or in ``SMID_Long_np``, or there ``text_list.txt``.
+    The list of test scenes is ``test_list.txt``, here or in ``SMID_Long_np``, or there ``text_list.txt``. Which of them
+    the field's programs take depends on how the folder's path is written (:func:`smid_test_list`), so they must agree.
+
+    Raises:
+        InputError: there is no list, or two that name different scenes.
     """
     low, target = root / "SMID_LQ_np", root / "SMID_Long_np"
     lists = [root / "test_list.txt", target / "test_list.txt", target / "text_list.txt"]
-    return smid_scenes(low, target, _first(lists), split)
+    chosen = _first(lists)
+    for other in lists[lists.index(chosen) + 1 :]:
+        if other.is_file() and _lines(other) != _lines(chosen):
+            raise InputError(f"{other}: names other test scenes than {chosen}; keep one of the two lists")
+    return smid_scenes(low, target, chosen, split)
 
 
 def smid_scenes(low: Path, target: Path, test_list: Path, split: Split) -> list[Pair]:
@@ -170,7 +178,7 @@ def smid_scenes(low: Path, target: Path, test_list: Path, split: Split) -> list[
     Args:
         test_list: text file of the test scenes, one a line.
     """
-    listed = {line.strip() for line in test_list.read_text(encoding="utf-8").splitlines() if line.strip()}
+    listed = _lines(test_list)
     scenes = [scene for scene in _common_scenes(low, target) if (scene in listed) == (split == "test")]
     return _to_first_long(low, target, scenes, skip=(".ARW", "half"), split=split)
 
@@ -185,6 +193,10 @@ def smid_test_list(target: str) -> Path:
     folder = Path(target)
     places = [folder, folder.parent] if target.endswith("/") else [folder.parent, folder]
     return _first([place / "test_list.txt" for place in places])
+
+
+def _lines(file: Path) -> set[str]:
+    return {line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
 
 
 def _first(files: list[Path]) -> Path:
