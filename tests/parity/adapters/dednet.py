@@ -37,18 +37,8 @@ def whole(case: Case) -> toolbox.Outputs:
     net = case.load_into(dednet(case.config))
     stage = net.body[0]
     restorer = stage.denoiser
-    places = {
-        "ife_out": stage.feat_enhancer,
-        "embedding": restorer.embedding,
-        "encoder_0": restorer.encoder_layers[0][0],
-        "encoder_1": restorer.encoder_layers[1][0],
-        "bottleneck": restorer.bottleneck,
-        "decoder_0": restorer.decoder_layers[0][2],
-        "decoder_1": restorer.decoder_layers[1][2],
-    }
-    probes: dict[str, Tensor] = {}
-    for name, module in places.items():
-        module.register_forward_hook(partial(_keep, probes, name))
+    probes = retinexformer.probe_restorer(restorer)
+    stage.feat_enhancer.register_forward_hook(partial(_keep, probes, "ife_out"))
     low = case.tensor("image")
     estimates = []
     stage.estimator.register_forward_hook(lambda module, inputs, output: estimates.append(output))

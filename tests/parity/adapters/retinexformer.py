@@ -43,11 +43,8 @@ def mst_plus_plus(config: Taken) -> MSTPlusPlus:
     )
 
 
-@torch.no_grad()
-def whole(case: Case) -> toolbox.Outputs:
-    net = case.load_into(retinexformer(case.config))
-    stage = net.body[0]
-    restorer = stage.denoiser
+def probe_restorer(restorer: nn.Module) -> dict[str, Tensor]:
+    """What the parts of a U-shaped restorer give from now on, by the names of the cases."""
     places = {
         "embedding": restorer.embedding,
         "encoder_0": restorer.encoder_layers[0][0],
@@ -59,6 +56,15 @@ def whole(case: Case) -> toolbox.Outputs:
     probes: dict[str, Tensor] = {}
     for name, module in places.items():
         module.register_forward_hook(partial(_keep, probes, name))
+    return probes
+
+
+@torch.no_grad()
+def whole(case: Case) -> toolbox.Outputs:
+    net = case.load_into(retinexformer(case.config))
+    stage = net.body[0]
+    restorer = stage.denoiser
+    probes = probe_restorer(restorer)
     low = case.tensor("image")
     feature, illumination = stage.estimator(low)
     probes |= {
