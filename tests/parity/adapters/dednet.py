@@ -14,6 +14,7 @@ from tapetum.methods.dednet.network import FeatureEnhancer, FeedForward, ScaleAw
 
 from ..case import Case, CaseError, Taken
 from . import retinexformer, toolbox
+from .probes import keep_output
 
 
 def network(case: Case) -> nn.Module:
@@ -38,7 +39,7 @@ def whole(case: Case) -> toolbox.Outputs:
     stage = net.body[0]
     restorer = stage.denoiser
     probes = retinexformer.probe_restorer(restorer)
-    stage.feat_enhancer.register_forward_hook(partial(_keep, probes, "ife_out"))
+    keep_output(stage.feat_enhancer, probes, "ife_out")
     low = case.tensor("image")
     estimates = []
     stage.estimator.register_forward_hook(lambda module, inputs, output: estimates.append(output))
@@ -54,11 +55,11 @@ def image_feature_enhancement(case: Case) -> toolbox.Outputs:
     module = case.load_into(FeatureEnhancer())
     probes: dict[str, Tensor] = {}
     for name, probe in (("scale_aware_aggregation", "aggregation"), *((n, n) for n in ("quarter_conv", "hexa_conv"))):
-        module.get_submodule(name).register_forward_hook(partial(_keep, probes, probe))
-    module.get_submodule("ue_conv8").register_forward_hook(partial(_keep, probes, "ue_conv8"))
+        keep_output(module.get_submodule(name), probes, probe)
+    keep_output(module.get_submodule("ue_conv8"), probes, "ue_conv8")
     scales = iter((1, 2, 3))  # full, quarter, smallest: the order of the calls
     module.get_submodule("e_conv7").register_forward_hook(
-        lambda m, i, output: _keep(probes, f"e_conv7_preact_{next(scales)}", m, i, output)
+        lambda m, i, output: probes.update({f"e_conv7_preact_{next(scales)}": output.clone()})
     )
     out = module(case.tensor("image"))
     return {"out": out} | {f"probe/{name}": value for name, value in probes.items()}
@@ -86,10 +87,6 @@ def igab(case: Case) -> toolbox.Outputs:
         raise CaseError(f"{heads} heads of {head_width} channels do not make {width} channels")
     blocks = case.load_into(AttentionBlocks(width, heads, config["num_blocks"], make))
     return {"out": blocks(case.tensor("x"), case.tensor("illu"), AttentionMatrices())}
-
-
-def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-    probes.setdefault(name, output.clone())
 
 
 def _keep_inputs(probes: dict[str, Tensor], module: nn.Module, inputs: tuple[Tensor, Tensor, object]) -> None:

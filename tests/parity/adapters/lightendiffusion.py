@@ -37,6 +37,7 @@ from tapetum.methods.lightendiffusion.stage1 import ResidualBlock as CtdnResidua
 from tapetum.metrics.pictures import as_uint8
 
 from ..case import Case, CaseError, Taken
+from .probes import keep_output
 
 Outputs = dict[str, Any]
 PUBLISHED_MULTIPLE = 64  # what the published evaluation pads to, whatever the number of levels
@@ -114,7 +115,7 @@ def noise_predictor(case: Case) -> Outputs:
     case.load_into(Part(Unet=unet))
     probes: dict[str, Tensor] = {}
     for place, module in unet.named_modules():
-        module.register_forward_hook(partial(_keep, probes, _probe_name(place, config.num_res_blocks)))
+        keep_output(module, probes, _probe_name(place, config.num_res_blocks))
     return {"eps": unet(case.tensor("x"), case.tensor("t"))} | _as_probes(probes)
 
 
@@ -133,7 +134,7 @@ def decompose(case: Case) -> Outputs:
     probes: dict[str, Tensor] = {}
     retinex = {"retinex_conv0": "conv0", "retinex_blocks0": "blocks0", "retinex_blocks1": "blocks1"}
     for name, place in (retinex | {n: n for n in ("cross_attention", "self_attention")}).items():
-        stage1.retinex.get_submodule(place).register_forward_hook(partial(_keep, probes, f"{name}_ch0to7"))
+        keep_output(stage1.retinex.get_submodule(place), probes, f"{name}_ch0to7")
     for name, image in zip(("low", "high"), case.tensor("images").chunk(2, dim=1), strict=True):
         latent, skips = stage1.encode(image)
         reflectance, illumination = stage1.decompose(latent)
@@ -152,7 +153,7 @@ def decode(case: Case) -> Outputs:
     probes: dict[str, Tensor] = {}
     places = {"channel_up_ch0to7": "channel_up", "block_up0_ch0to7": "block_up0", "up_sampling0_ch0to3": "up_sampling0"}
     for name, place in places.items():
-        stage1.ReconNet.get_submodule(place).register_forward_hook(partial(_keep, probes, name))
+        keep_output(stage1.ReconNet.get_submodule(place), probes, name)
     _, skips = stage1.encode(case.tensor("low"))
     image = stage1.decode(case.tensor("pred_fea"), skips)
     return {"pred_img": image} | _as_probes({n: v[:, : 4 if n.endswith("to3") else 8] for n, v in probes.items()})
@@ -291,7 +292,7 @@ def cross_attention(case: Case) -> Outputs:
     module = case.load_into(CrossAttention(case.config["dim"], case.config["num_heads"]))
     probes: dict[str, Tensor] = {}
     for name, place in (("q", "query"), ("k", "key"), ("v", "value")):
-        module.get_submodule(place).register_forward_hook(partial(_keep, probes, name))
+        keep_output(module.get_submodule(place), probes, name)
     return {"y": module(case.tensor("q_src"), case.tensor("kv_src"))} | _as_probes(probes)
 
 
@@ -299,7 +300,7 @@ def cross_attention(case: Case) -> Outputs:
 def self_attention(case: Case) -> Outputs:
     module = case.load_into(SelfAttention(case.config["dim"], case.config["num_heads"]))
     probes: dict[str, Tensor] = {}
-    module.get_submodule("qkv_dwconv").register_forward_hook(partial(_keep, probes, "qkv"))
+    keep_output(module.get_submodule("qkv_dwconv"), probes, "qkv")
     return {"y": module(case.tensor("x"))} | _as_probes(probes)
 
 
@@ -375,10 +376,6 @@ def _half_up(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     assert (published[off] == ours[off] + 1).all()
     assert (ours[off] % 2 == 0).all()
     return published
-
-
-def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-    probes.setdefault(name, output.clone())
 
 
 def _keep_call(

@@ -19,6 +19,7 @@ from tapetum.ops.selective_scan import cross_merge, cross_scan, selective_scan
 
 from ..case import Case, CaseError, Taken
 from . import mamballie_toolbox
+from .probes import keep_output
 
 Outputs = mamballie_toolbox.Outputs
 
@@ -49,8 +50,8 @@ def whole(case: Case) -> Outputs:
     probes: dict[str, Tensor] = {}
     for k in range(1, 7):
         before, group = net.get_submodule(f"conv_first_{k}"), net.get_submodule(f"VSSB_{k}")
-        before.register_forward_hook(partial(_keep, probes, f"in{k}"))
-        group.register_forward_hook(partial(_keep, probes, f"stage{k}"))
+        keep_output(before, probes, f"in{k}")
+        keep_output(group, probes, f"stage{k}")
         net.get_submodule(f"conv_first_{k}_fea").register_forward_hook(partial(_keep_light, probes, k))
     low = case.tensor("x")
     y = net(low)
@@ -58,12 +59,6 @@ def whole(case: Case) -> Outputs:
     if "self_ensemble" in case.outputs:
         outputs["self_ensemble"] = self_ensemble(lambda batch: net(torch.from_numpy(batch)).numpy())(low.numpy())
     return outputs | {f"probe/{name}": value for name, value in probes.items()}
-
-
-def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: object) -> None:
-    value = output[0] if isinstance(output, tuple) else output
-    assert isinstance(value, Tensor)
-    probes.setdefault(name, value)
 
 
 def _keep_light(probes: dict[str, Tensor], k: int, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -128,7 +123,7 @@ def irsk(case: Case) -> Outputs:
     probes: dict[str, Tensor] = {}
     places = {"expanded": "project_in", "branch3": "dwconv", "branch5": "dwconv2", "gate_logits": "dwconv3"}
     for name, place in (places | {"mixed": "dwconv4"}).items():
-        module.get_submodule(place).register_forward_hook(partial(_keep, probes, name))
+        keep_output(module.get_submodule(place), probes, name)
     outputs = mamballie_toolbox.with_gradients(case, module, module, ("x", "illum"), "input_")
     return outputs | {f"probe/{name}": value for name, value in probes.items()}
 

@@ -44,6 +44,7 @@ from tapetum.metrics.pictures import as_uint8
 from tapetum.training import schedules
 
 from ..case import Case, CaseError, Taken
+from .probes import keep_output
 
 Outputs = dict[str, Any]
 PRIOR = 256
@@ -104,7 +105,7 @@ def extractor(case: Case, kind: type[RGBExtractor] | type[RetinexExtractor], nam
     probes: Outputs = {}
     for place, name in {"E.0": "first_conv", "E_R.0": "first_conv_R", "E_I.0": "first_conv_I"}.items():
         if f"{place}.weight" in module.state_dict():
-            module.get_submodule(place).register_forward_hook(partial(_keep, probes, name))
+            keep_output(module.get_submodule(place), probes, f"probe/{name}")
     return {"z": module(*(case.tensor(name) for name in names))} | probes
 
 
@@ -348,12 +349,8 @@ def pipeline(case: Case) -> Outputs:
 def _probed(former: RGformer) -> Outputs:
     probes: Outputs = {}
     for name in STAGES:
-        former.get_submodule(name).register_forward_hook(partial(_keep, probes, name))
+        keep_output(former.get_submodule(name), probes, f"probe/{name}")
     return probes
-
-
-def _keep(probes: Outputs, name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-    probes.setdefault(f"probe/{name}", output.clone())
 
 
 COMPONENTS = ("model", "module", "loss", "sampler", "schedule", "metric", "preprocess", "postprocess", "pipeline")

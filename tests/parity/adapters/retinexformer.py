@@ -16,6 +16,7 @@ from tapetum.methods.retinexformer import MSTPlusPlus, MSTPlusPlusConfig, Retine
 
 from ..case import Case, CaseError, Taken
 from . import toolbox
+from .probes import keep_output
 
 
 def network(case: Case) -> nn.Module:
@@ -55,7 +56,7 @@ def probe_restorer(restorer: nn.Module) -> dict[str, Tensor]:
     }
     probes: dict[str, Tensor] = {}
     for name, module in places.items():
-        module.register_forward_hook(partial(_keep, probes, name))
+        keep_output(module, probes, name)
     return probes
 
 
@@ -96,7 +97,7 @@ def illumination_estimator(case: Case) -> toolbox.Outputs:
 def ig_msa(case: Case) -> toolbox.Outputs:
     attention = case.load_into(ChannelAttention(_width(case), case.config["heads"]))
     probes: dict[str, Tensor] = {}
-    attention.pos_emb.register_forward_hook(partial(_keep, probes, "pos_emb_nchw"))
+    keep_output(attention.pos_emb, probes, "pos_emb_nchw")
     out = attention(case.tensor("x"), case.tensor("illu"), AttentionMatrices())
     proj = (out - probes["pos_emb_nchw"].permute(0, 2, 3, 1)).flatten(1, 2)
     return {"out": out, "probe/pos_emb_nchw": probes["pos_emb_nchw"], "probe/proj": proj}
@@ -119,10 +120,6 @@ def _width(case: Case) -> int:
     if width != heads * head_width:
         raise CaseError(f"{heads} heads of {head_width} channels do not make {width} channels")
     return width
-
-
-def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-    probes.setdefault(name, output)
 
 
 COMPONENTS = toolbox.COMPONENTS

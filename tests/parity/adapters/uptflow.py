@@ -37,6 +37,7 @@ from tapetum.training.recipe import MultiStep
 from tapetum.training.schedules import warm_up
 
 from ..case import Case, CaseError, Taken
+from .probes import keep_output
 
 Outputs = dict[str, Any]
 
@@ -81,9 +82,9 @@ def whole(case: Case) -> Outputs:
     probes: dict[str, Tensor] = {}
     for name, module in net.RRDB.named_children():
         if name != "patch_embed":
-            module.register_forward_hook(partial(_keep, probes, name))
+            keep_output(module, probes, name)  # layers that go down and up are used for the features first
     for number, layer in enumerate(net.flowUpsamplerNet.layers):
-        layer.register_forward_hook(partial(_keep, probes, f"encode_layer{number:02}"))
+        keep_output(layer, probes, f"encode_layer{number:02}")
     given = net.conditions(low)
     names = {name: value for name, value in probes.items() if not name.startswith("encode_")}
     probes = {f"encoder.{name}": value for name, value in names.items()}
@@ -109,10 +110,6 @@ def whole(case: Case) -> Outputs:
         "image_from_eps": from_eps,
         "image_roundtrip": round_trip,
     } | {f"probe/{name}": value for name, value in probes.items()}
-
-
-def _keep(probes: dict[str, Tensor], name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-    probes.setdefault(name, output)  # layers that go down and up are used for the features first
 
 
 @torch.no_grad()
