@@ -162,6 +162,10 @@ def test_evaluate_stored_predictions(tmp_path, tapetum, pairs, doubler):
     for measure, mean in by_model["results"][0]["means"].items():
         assert by_files["results"][0]["means"][measure] == pytest.approx(mean), measure
     assert by_files["results"][0]["seconds"] is None
+    shutil.copy(stored / "1.png", stored / "1.jpg")
+    result = tapetum("evaluate", "--data", pairs, "--predictions", stored)
+    assert (result.code, result.errors) == (1, [f"error: {stored}: 1.jpg and 1.png have one name: which is meant?"])
+    (stored / "1.jpg").unlink()
     (stored / "1.png").unlink()
     result = tapetum("evaluate", "--data", pairs, "--predictions", stored)
     assert result.code == 1

@@ -53,12 +53,31 @@ def pairs_of_folders(
         InputError: a folder is missing or empty, or a picture has no partner, or two, or another kind of name; the
         text names the first.
     """
-    lows, targets = _by_stem(low, low_name), _by_stem(target, target_name)
+    lows, targets = by_stem(low, low_name), by_stem(target, target_name)
     lonely = sorted(set(lows) ^ set(targets))
     if lonely:
         where, name = (target, target_name) if lonely[0] in lows else (low, low_name)
         raise InputError(f"{where}: no picture named {name.format(lonely[0])}.* ({len(lonely)} without a partner)")
     return [Pair(n, lows[n], targets[n], (scenes or {}).get(n, n)) for n in sorted(lows, key=lambda n: targets[n].name)]
+
+
+def by_stem(folder: Path, template: str = "{}") -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix, of which ``template`` tells what comes before and after.
+
+    Raises:
+        InputError: there is no such folder or no picture in it, or two have one name, or one another kind of name.
+    """
+    files: dict[str, Path] = {}
+    before, _, after = template.partition("{}")
+    for path in list_pictures(folder):
+        stem = path.stem
+        if not (stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)):
+            raise InputError(f"{path}: not named like {template.format('NAME')}.*, as the others are to be")
+        name = stem[len(before) : len(stem) - len(after)]
+        if name in files:
+            raise InputError(f"{folder}: {files[name].name} and {path.name} have one name: which is meant?")
+        files[name] = path
+    return files
 
 
 def sides_of(folder: Path) -> tuple[Path, Path] | None:
@@ -90,7 +109,7 @@ def pairs_of_split(file: Path, key: str) -> list[Pair]:
         found = []
         for place in sides_of(root / folder) or (root / folder / "low", root / folder / "high"):
             if place not in stems:
-                stems[place] = _by_stem(place)
+                stems[place] = by_stem(place)
             if name not in stems[place]:
                 raise InputError(f"{place}: no picture named {name}.*, which {file.name} lists in {key}")
             found.append(stems[place][name])
@@ -123,20 +142,6 @@ def read_split(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("scene", {}), dict):
         raise InputError(f"{file}: not a split file: it must map names to lists, and scene to the members' scenes")
     return content
-
-
-def _by_stem(folder: Path, template: str = "{}") -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    before, _, after = template.partition("{}")
-    for path in list_pictures(folder):
-        stem = path.stem
-        if not (stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)):
-            raise InputError(f"{path}: not named like {template.format('NAME')}.*, as the others are to be")
-        name = stem[len(before) : len(stem) - len(after)]
-        if name in files:
-            raise InputError(f"{folder}: {files[name].name} and {path.name} have one name: which is meant?")
-        files[name] = path
-    return files
 
 
 def pairs_of_csv(file: Path, folder: Path) -> list[Pair]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum import metrics
-from tapetum.data.pairs import Pair
-from tapetum.data.pictures import list_pictures, load_rgb
+from tapetum.data.pairs import Pair, by_stem
+from tapetum.data.pictures import load_rgb
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation.protocols import WITHOUT_TARGET, Protocol
@@ -75,7 +75,7 @@ def stored_files(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     subfolders named as the data set's.
 
     Raises:
-        InputError: a prediction is missing, or two pictures of different folders would share one.
+        InputError: a prediction is missing, or there are two, or two pictures of different folders would share one.
     """
     listed: dict[Path, dict[str, Path]] = {}
     files: dict[str, Path] = {}
@@ -84,7 +84,7 @@ def stored_files(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
         place = folder / Path(pair.name).parent
         place = place if place.is_dir() else folder
         if place not in listed:
-            listed[place] = {path.stem: path for path in list_pictures(place)}
+            listed[place] = by_stem(place)
         found = listed[place].get(Path(pair.name).name)
         if found is None:
             raise InputError(f"{place}: no prediction named {Path(pair.name).name}.* for {pair.low}")

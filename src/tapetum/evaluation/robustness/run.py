@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.data.pictures import list_pictures
+from tapetum.data.pairs import by_stem
 from tapetum.errors import UsageError, nearest
 from tapetum.evaluation.benchmark.making import Made, make_predictions
 from tapetum.evaluation.benchmark.measuring import Outcome, Task, measure_all, tasks_of
@@ -81,10 +81,10 @@ def find_photographs(photographs: Photographs, limit: int | None) -> list[Path]:
     """The files in their order; no more than the smaller limit.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, or no picture in it, or two of one name.
         UsageError: a name that the folder has not.
     """
-    files = {path.stem: path for path in list_pictures(photographs.folder)}
+    files = by_stem(photographs.folder)
     for name in photographs.names:
         if name not in files:
             raise UsageError(f"{photographs.folder}: no picture named {name!r}{nearest(name, files)}")
