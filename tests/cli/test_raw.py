@@ -104,6 +104,12 @@ def test_a_camera_that_writes_both(night: Path, doubler: Path, tapetum: Callable
     write_picture(develop(read_raw(night)), night.with_suffix(".jpg"))
     result = tapetum("enhance", night.parent, "--model", doubler, "--json")
     assert [Path(entry["input"]).name for entry in result.json["files"]] == ["night.jpg"]
+    developed = tapetum("enhance", night.parent, "-o", night.parent / "x", "--model", doubler, "--ev", "1", "--json")
+    assert [Path(entry["input"]).name for entry in developed.json["files"]] == [night.name], "options of RAW mean RAW"
+    assert developed.code == 0
+    night.unlink()
+    refused = tapetum("enhance", night.parent, "--model", doubler, "--ev", "1")
+    assert (refused.code, refused.errors) == (1, [f"error: no camera RAW files in the folder {night.parent}"])
 
 
 def test_beside_the_input_it_is_a_jpeg(night: Path, doubler: Path, tapetum: Callable[..., Any]) -> None:

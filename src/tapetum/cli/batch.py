@@ -95,7 +95,7 @@ def plan(
         out: None: beside each source, with ``naming.suffix``. A file name (known by its ending): for one input file.
             Otherwise a folder, in which the names, and below an input folder its subfolders, are kept.
         recursive: look into the folders of folders, too.
-        mosaics: of folders take cameras' RAW files, and these only (for RAW methods).
+        mosaics: of folders take cameras' RAW files, and these only (for RAW methods, and options that only RAW has).
 
     Raises:
         UsageError: an output is an input, two inputs have one output, or ``out`` cannot hold the results.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ def enhance(
         check_raw(model, exposure)
     reading = Reading(max_pixels or MAX_PIXELS, exposure)
     naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
-    jobs, unusable = plan(inputs, output, naming, recursive, mosaics=raw)
+    jobs, unusable = plan(inputs, output, naming, recursive, mosaics=raw or exposure.asks)
     summary = Summary()
     for text, error in unusable:
         summary.fail({"input": unicode(text), "output": None}, error)
@@ -227,11 +227,9 @@ class Reading:
     def picture(self, path: Path) -> Picture:
         from tapetum.errors import InputError
         from tapetum.imaging import read_picture
-        from tapetum.imaging.raw.options import Development
 
         picture = read_picture(path, max_pixels=self.max_pixels, development=self.development)
-        # a geometry is said for the headerless ones among the files
-        if picture.format != "raw" and replace(self.development, geometry=None) != Development():
+        if picture.format != "raw" and self.development.asks:
             raise InputError(
                 f"{path}: --ev and --ratio are for camera RAW files, as are --white-balance and --developer,"
                 " and this is none"

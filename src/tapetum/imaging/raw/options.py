@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,12 @@ class Development:
                 raise UsageError(f"white balance must be three numbers above 0, got {self.white_balance}")
         elif self.white_balance not in ("camera", "daylight"):
             raise UsageError(f"white balance must be camera, daylight or R,G,B, got {self.white_balance!r}")
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for something, which only camera RAW files can be given. (A geometry is said for the
+        headerless ones among other files.)"""
+        return replace(self, geometry=None) != Development()
 
 
 def development(
