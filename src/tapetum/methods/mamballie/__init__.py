@@ -15,7 +15,6 @@ METHOD = Method(
         "paper": MambaLLIEConfig(nf=32, depths=(1, 2, 2, 2, 2, 2)),
         "narrow": MambaLLIEConfig(nf=16, depths=(0, 0, 1, 1, 0, 1), d_state=4, dropout=0),
         "narrow-deep": MambaLLIEConfig(nf=16, depths=(0, 1, 2, 2, 1, 1), d_state=4, dropout=0),
-        "narrow-deeper": MambaLLIEConfig(nf=16, depths=(0, 1, 3, 3, 1, 1), d_state=4, dropout=0),
         "tiny": MambaLLIEConfig(nf=4, depths=(1, 1, 1, 1, 1, 1), d_state=2),
     },
     recognise=recognise,

@@ -243,5 +243,5 @@ def pointwise(linear: nn.Linear, x: Tensor) -> Tensor:
 
 
 def bytes_per_pixel(config: MambaLLIEConfig) -> int:
-    """Working memory of one pass, fitted to measurements (benchmarks/mamballie.py) and a few percent above them."""
+    """Working memory of one pass, from measurements (benchmarks/mamballie.py), a tenth to a fifth below it."""
     return int(config.nf * (16 + 56 * config.mlp_ratio) + 20 * config.d_state)
