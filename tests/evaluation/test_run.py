@@ -11,8 +11,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from tapetum.data.layouts import read_picture_file
-from tapetum.data.pairs import Pair, pairs_of_folders
-from tapetum.data.pictures import list_pictures
+from tapetum.data.pairs import Pair, by_stem, pairs_of_folders
 from tapetum.enhancer import Enhancer
 from tapetum.errors import InputError
 from tapetum.evaluation import run
@@ -131,9 +130,9 @@ def test_a_folder_of_predictions_is_listed_once(folders, monkeypatch):
 
     def counted(folder):
         listed.append(folder)
-        return list_pictures(folder)
+        return by_stem(folder)
 
-    monkeypatch.setattr(run, "list_pictures", counted)
+    monkeypatch.setattr(run, "by_stem", counted)
     stored(folders[1], pairs_of_folders(*folders))
     assert listed == [folders[1]]
 
