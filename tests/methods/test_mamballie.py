@@ -239,6 +239,7 @@ def test_dropout_may_be_left_out(build: Build, run: Run) -> None:
         ({"loss": "charbonnier"}, math.sqrt(0.0625 + 1e-12)),
         ({"reduction": "sum"}, 0.25 * 3 * 16),
         ({"loss": "psnr", "weight": 0.5}, 5 * math.log10(0.0625 + 1e-8)),
+        ({"loss": "psnr", "reduction": "sum"}, 10 * math.log10(0.0625 + 1e-8)),
     ],
 )
 def test_losses(options: dict[str, object], expected: float) -> None:

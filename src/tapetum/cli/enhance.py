@@ -134,7 +134,7 @@ def enhance(
         check_raw(model, exposure)
     reading = Reading(max_pixels or MAX_PIXELS, exposure)
     naming = Naming(suffix, f".{format.value}" if format else None, compare, samples or 1)
-    jobs, unusable = plan(inputs, output, naming, recursive, mosaics=raw or exposure.asks)
+    jobs, unusable = plan(inputs, output, naming, recursive, mosaics=raw or exposure.needs_raw)
     summary = Summary()
     for text, error in unusable:
         summary.fail({"input": unicode(text), "output": None}, error)
@@ -229,7 +229,7 @@ class Reading:
         from tapetum.imaging import read_picture
 
         picture = read_picture(path, max_pixels=self.max_pixels, development=self.development)
-        if picture.format != "raw" and self.development.asks:
+        if picture.format != "raw" and self.development.needs_raw:
             raise InputError(
                 f"{path}: --ev and --ratio are for camera RAW files, as are --white-balance and --developer,"
                 " and this is none"

@@ -166,7 +166,7 @@ def smid(root: Path, split: Split) -> list[Pair]:
     low, target = root / "SMID_LQ_np", root / "SMID_Long_np"
     lists = [root / "test_list.txt", target / "test_list.txt", target / "text_list.txt"]
     chosen = _first(lists)
-    for other in lists[lists.index(chosen) + 1 :]:
+    for other in lists:
         if other.is_file() and _lines(other) != _lines(chosen):
             raise InputError(f"{other}: names other test scenes than {chosen}; keep one of the two lists")
     return smid_scenes(low, target, chosen, split)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapetum.errors import UsageError, require
+from tapetum.methods.registry import CLASSICAL_METHODS, STAGES, check_enhances, check_known
+from tapetum.weights.registry import NAMED_WEIGHTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,9 +31,6 @@ def make_engine(
     Raises:
         UsageError, WeightsError, MissingExtraError: as of :class:`tapetum.Enhancer`.
     """
-    from tapetum.methods.registry import CLASSICAL_METHODS, STAGES, check_enhances, check_known
-    from tapetum.weights.registry import NAMED_WEIGHTS
-
     if isinstance(model, str | Path) and str(model) in CLASSICAL_METHODS:
         return _classical(str(model), device, weights, engine, torch_options)
     if engine not in ("auto", "onnx", "torch"):

@@ -46,9 +46,9 @@ class Development:
             raise UsageError(f"white balance must be camera, daylight or R,G,B, got {self.white_balance!r}")
 
     @property
-    def asks(self) -> bool:
-        """Whether it asks for something, which only camera RAW files can be given. (A geometry is said for the
-        headerless ones among other files.)"""
+    def needs_raw(self) -> bool:
+        """Whether it asks for what only camera RAW files can be given. A geometry does not: it is said for the
+        headerless ones among other files."""
         return replace(self, geometry=None) != Development()
 
 
